@@ -1,0 +1,220 @@
+//! What comes in through the inbox, and what the journal remembers of what came in.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{Ci, Digest, GuardVerdict, Id, Relation, RunState, Running, Timestamp};
+
+/// What a person does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "act")]
+pub enum OperatorAct {
+    /// "I am on it": stops the functional escalations.
+    Acknowledge {
+        /// Which incident.
+        incident: Id,
+    },
+    /// It is fixed.
+    Resolve {
+        /// Which incident.
+        incident: Id,
+        /// Why it ended.
+        code: crate::CloseCode,
+        /// And in words.
+        notes: String,
+    },
+    /// A proposed run may go.
+    Approve {
+        /// Which run.
+        run: Id,
+    },
+    /// A proposed run may not go.
+    Reject {
+        /// Which run.
+        run: Id,
+        /// Why.
+        reason: String,
+    },
+    /// What became of an unknown run.
+    Settle {
+        /// Which run.
+        run: Id,
+        /// `true`: it worked.
+        succeeded: bool,
+        /// How that is known.
+        notes: String,
+    },
+    /// For the record: the halt itself is written straight to store and file.
+    Halt {
+        /// Why.
+        reason: String,
+    },
+    /// For the record.
+    Resume {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What the dispatcher tells about a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunReport {
+    /// Which run.
+    pub run: Id,
+    /// What it has become.
+    pub state: RunState,
+    /// When its request left, on the wall clock, where it has.
+    pub started_at: Option<Timestamp>,
+    /// What the endpoint, a guard or a person said.
+    pub message: String,
+    /// Facts that the playbook returned.
+    #[serde(default)]
+    pub facts: BTreeMap<String, Value>,
+    /// The guards' verdicts, where they denied it.
+    #[serde(default)]
+    pub verdicts: Vec<GuardVerdict>,
+}
+
+/// What the dispatcher tells about a page.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PageReport {
+    /// Which page.
+    pub page: Id,
+    /// About which incident.
+    pub incident: Id,
+    /// Whether the notifier took it.
+    pub delivered: bool,
+    /// What the notifier said.
+    pub message: String,
+}
+
+/// Bytes that a webhook took, to be decoded in order like any other record.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RawMessage {
+    /// The configured source.
+    pub source: String,
+    /// Headers that formats may need, names in lower case.
+    pub headers: BTreeMap<String, String>,
+    /// The body, base64.
+    pub body: String,
+}
+
+/// Changes to the CMDB, by a person or an import.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CmdbDelta {
+    /// Who says so.
+    pub by: String,
+    /// CIs to add or to update: attributes given replace, others stay.
+    pub cis: Vec<Ci>,
+    /// Relations to add.
+    pub relations: Vec<Relation>,
+}
+
+/// What an inbox row holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InboxBody {
+    /// Bytes from a webhook.
+    Message(RawMessage),
+    /// From the dispatcher.
+    RunReported(RunReport),
+    /// From the dispatcher.
+    PageReported(PageReport),
+    /// From a person.
+    Operator {
+        /// Who.
+        by: String,
+        /// What.
+        act: OperatorAct,
+    },
+    /// From an import or a person.
+    Cmdb(CmdbDelta),
+    /// A rule set to go on with.
+    RulebooksPublished(Digest),
+}
+
+impl InboxBody {
+    /// People first: an operator's act is gathered first, and stamped with the shard's clock.
+    pub const fn is_operator(&self) -> bool {
+        matches!(self, InboxBody::Operator { .. })
+    }
+}
+
+/// An entry to append.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewInbox {
+    /// The writer's id: the same id is appended once.
+    pub id: String,
+    /// In which scope it acts.
+    pub scope: String,
+    /// Append time, on the wall clock.
+    pub at: Timestamp,
+    /// What it holds.
+    pub body: InboxBody,
+}
+
+/// An appended entry.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InboxRow {
+    /// 1, 2, 3... its position as a source.
+    pub seq: u64,
+    /// The entry.
+    pub entry: NewInbox,
+}
+
+/// Which records of a source a batch took.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Range {
+    /// First position taken.
+    pub from: i64,
+    /// One past the last: the next position to take.
+    pub to: i64,
+    /// Records delivered; the rest of the span are gaps.
+    pub delivered: u64,
+}
+
+/// What a batch took and what came of it: with the sources, enough to repeat it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JournalRow {
+    /// Which shard.
+    pub shard: u32,
+    /// Under which ownership.
+    pub epoch: u64,
+    /// 1, 2, 3... within the shard.
+    pub batch: u64,
+    /// The rule set that was active when the batch began.
+    pub set: Digest,
+    /// The shard's clock before the batch.
+    pub floor: Timestamp,
+    /// One reading of the wall clock a batch: bounds its stamps.
+    pub cap: Timestamp,
+    /// Whether, at its end, the clock moved to `cap`, because every source was at its end.
+    pub tick: bool,
+    /// Sources that were away at that tick; what it decided is `blind` to them.
+    pub blind: Vec<String>,
+    /// What was taken, by source position name.
+    pub ranges: BTreeMap<String, Range>,
+    /// Digest of all input ids so far.
+    pub inputs: Digest,
+    /// Digest of all decisions so far, to the last event's input.
+    pub decisions: Digest,
+    /// Digest of all decisions so far, to the end of the batch.
+    pub decisions_end: Digest,
+}
+
+/// A scope's digests and its place in its history.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ScopeHead {
+    /// The rule set that it goes by.
+    pub set: Digest,
+    /// Decisions so far.
+    pub decisions: Running,
+    /// Decisions to the last event's input, where later ones came.
+    pub decisions_at_event: Option<Running>,
+    /// Last `seq` of its history.
+    pub last_seq: u64,
+    /// Hash of its last history row.
+    pub last_hash: Digest,
+}

@@ -1,0 +1,37 @@
+//! The nouns of Paramedic, and what MAY happen to them.
+//!
+//! Pure: nothing here reads a clock, the environment, a file, the network or a random source, or iterates a
+//! hash map. What SHOULD happen is the engine's.
+
+pub mod alert;
+pub mod autonomy;
+pub mod changes;
+pub mod ci;
+pub mod digest;
+pub mod event;
+pub mod history;
+pub mod incident;
+pub mod input;
+pub mod level;
+pub mod outbox;
+pub mod playbook;
+pub mod run;
+pub mod time;
+
+pub use alert::{Alert, AlertKey, Parked};
+pub use autonomy::{Autonomy, Grant, Grants};
+pub use changes::{ScopeChanges, ScopeImage, SeenId, Timer, TimerKind};
+pub use ci::{Attribute, Ci, Cmdb, NoSuchCi, OperationalStatus, Relation};
+pub use digest::{Digest, Id, Running, canonical, combine};
+pub use event::{CiRef, Event, Kind, Labels, Measure, OwnedEvent, Phase, Severity, Status, Text};
+pub use history::HistoryRow;
+pub use incident::{CloseCode, Contributor, Evidence, IllegalMove, Incident, IncidentMove, IncidentState, Plan};
+pub use input::{
+    CmdbDelta, InboxBody, InboxRow, JournalRow, NewInbox, OperatorAct, PageReport, Range, RawMessage, RunReport,
+    ScopeHead,
+};
+pub use level::{Level, priority};
+pub use outbox::{GuardSays, GuardVerdict, Order, OutboxRow, OutboxState};
+pub use playbook::{BadParameter, Effect, OnUnknown, Parameter, ParameterType, Playbook, ResultIn};
+pub use run::{Page, Run, RunState, Target, Verdict};
+pub use time::{Span, TimeError, Timestamp};

@@ -1,0 +1,5 @@
+//! Playbooks and notifications over HTTP.
+
+pub mod api;
+
+pub use api::*;

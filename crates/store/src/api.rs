@@ -1,0 +1,304 @@
+//! The trait: plain data in, plain data out. No closures, no SQL outside back ends.
+
+use std::collections::BTreeMap;
+
+use paramedic_model::{
+    Ci, Digest, HistoryRow, Id, InboxRow, Incident, IncidentState, JournalRow, NewInbox, OutboxRow, OutboxState, Page,
+    Relation, Run, RunState, ScopeChanges, ScopeImage, Timestamp,
+};
+use serde::{Deserialize, Serialize};
+
+/// Why a store did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another owner has taken the shard: drop the memory, stop.
+    #[error("shard {shard} is owned by epoch {found}, not by {held}: another engine has taken it over")]
+    Fenced {
+        /// Which shard.
+        shard: u32,
+        /// The epoch that the caller holds.
+        held: u64,
+        /// The epoch in the store.
+        found: u64,
+    },
+    /// A position is not where the caller left it: reload.
+    #[error("source {source_name}: the store is at {found:?}, the batch begins at {expected}")]
+    PositionMoved {
+        /// Which source.
+        source_name: String,
+        /// Where the batch begins.
+        expected: i64,
+        /// Where the store is.
+        found: Option<i64>,
+    },
+    /// The row is not in the state that the caller read.
+    #[error("outbox row {key} is {found}, not {expected}")]
+    Conflict {
+        /// Which row.
+        key: Id,
+        /// What the caller read.
+        expected: &'static str,
+        /// What is there.
+        found: String,
+    },
+    /// Another process has the store open for writing.
+    #[error("{path} is in use by another engine (is one still running?); end it, or give this one its own data folder")]
+    Locked {
+        /// Which file.
+        path: String,
+    },
+    /// The store cannot be read: it says what and what to do.
+    #[error("the store is damaged: {0}; restore a backup, or move the file away to begin anew")]
+    Corrupt(String),
+    /// No room: nothing was written.
+    #[error("no room left for the store: {0}; free some space, ingestion goes on by itself then")]
+    Full(String),
+    /// Anything else; after a commit it is in doubt: reload, never go on.
+    #[error("{context}: {cause}")]
+    Other {
+        /// What was being done.
+        context: &'static str,
+        /// What went wrong.
+        cause: String,
+    },
+}
+
+/// Result of a store.
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// A record that could not be decoded, kept for people.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DeadLetter {
+    /// The configured source.
+    pub source: String,
+    /// Position name and position: `kafka/TOPIC/PARTITION` or `inbox`.
+    pub position: String,
+    /// The offset, line or seq.
+    pub offset: i64,
+    /// Why it could not be decoded, with the place in the bytes.
+    pub reason: String,
+    /// The first 64 KiB.
+    pub bytes: Vec<u8>,
+    /// SHA-256 of all of it.
+    pub digest: Digest,
+    /// How long it was.
+    pub length: u64,
+    /// Its stamp.
+    pub at: Timestamp,
+}
+
+/// How far a source has been taken.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Position {
+    /// The next offset, line or seq to take.
+    pub next: i64,
+    /// Record timestamp of the last one taken.
+    pub last_at: Option<Timestamp>,
+    /// Digest of the last one taken: another at that place means that the topic was recreated.
+    pub last_digest: Option<Digest>,
+}
+
+/// A position's move within a batch: compare-and-set.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PositionMove {
+    /// Where it must be; `None` when the source was never taken from.
+    pub from: Option<i64>,
+    /// Where it goes.
+    pub to: Position,
+}
+
+/// Everything that one transaction writes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Batch {
+    /// Which shard.
+    pub shard: u32,
+    /// The fence.
+    pub epoch: u64,
+    /// By scope.
+    pub changes: Vec<ScopeChanges>,
+    /// By position name.
+    pub positions: BTreeMap<String, PositionMove>,
+    /// What could not be decoded.
+    pub dead_letters: Vec<DeadLetter>,
+    /// What was taken. `None` only where the batch moves nothing.
+    pub journal: Option<JournalRow>,
+}
+
+/// What a shard begins with.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ShardImage {
+    /// The new owner's epoch, raised by the load.
+    pub epoch: u64,
+    /// Number of the last batch; 0 before the first.
+    pub batch: u64,
+    /// The last journal row: the shard's clock and digests go on from it.
+    pub last: Option<JournalRow>,
+    /// By position name.
+    pub positions: BTreeMap<String, Position>,
+    /// The scopes that the shard has met.
+    pub scopes: Vec<ScopeImage>,
+}
+
+/// A move of an outbox row by the dispatcher: compare-and-set on the state, and on the epoch where it starts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OutboxMove {
+    /// Which row.
+    pub key: Id,
+    /// The state that the caller read.
+    pub from: OutboxState,
+    /// The row after the move (its state must be reachable: `OutboxState::may_become`, or unchanged).
+    pub row: OutboxRow,
+    /// `(shard, epoch)` that must still be the owner's; `None` for replies, which anyone may bring.
+    pub fence: Option<(u32, u64)>,
+    /// Appended to the inbox in the same transaction.
+    pub inbox: Vec<NewInbox>,
+}
+
+/// Which part of the world a halt stops.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HaltScope {
+    /// Everything.
+    All,
+    /// Targets in an environment.
+    Environment(String),
+    /// Runs asked for by a rulebook.
+    Rulebook(String),
+    /// Runs of a playbook.
+    Playbook(String),
+    /// Targets of a class.
+    CiClass(String),
+}
+
+/// A halt in force.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Halt {
+    /// What it stops.
+    pub scope: HaltScope,
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// Since when, on the wall clock.
+    pub at: Timestamp,
+}
+
+/// Which incidents to list, newest first.
+#[derive(Clone, Debug, Default)]
+pub struct IncidentFilter {
+    /// In these states; empty: any.
+    pub states: Vec<IncidentState>,
+    /// With this priority.
+    pub priority: Option<u8>,
+    /// About this CI or identifier.
+    pub about: Option<String>,
+    /// At most so many; 0: 100.
+    pub limit: usize,
+    /// Only those opened before the one with this number.
+    pub before_number: Option<u64>,
+}
+
+/// Which runs to list, newest first.
+#[derive(Clone, Debug, Default)]
+pub struct RunFilter {
+    /// Of this incident.
+    pub incident: Option<Id>,
+    /// In these states; empty: any.
+    pub states: Vec<RunState>,
+    /// At most so many; 0: 100.
+    pub limit: usize,
+}
+
+/// Figures for status and metrics.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Incidents (not shadow) by (state, priority).
+    pub incidents: Vec<(IncidentState, u8, u64)>,
+    /// Outbox rows by state.
+    pub outbox: BTreeMap<String, u64>,
+    /// Dead letters.
+    pub dead_letters: u64,
+    /// History rows.
+    pub history: u64,
+    /// Inbox rows.
+    pub inbox: u64,
+}
+
+/// What a look at the whole history found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Audit {
+    /// Rows looked at.
+    pub rows: u64,
+    /// Scopes looked at.
+    pub scopes: u64,
+    /// The first row of each scope that does not follow from the one before: (scope, seq, why).
+    pub broken: Vec<(String, u64, String)>,
+}
+
+/// Where records, history, alerts, timers, outbox, dead letters, positions and journal are kept.
+///
+/// Synchronous: shards are OS threads. Every method is one transaction: after `Ok` it is durable, after an
+/// error nothing of it is there, except after [`StoreError::Other`] from [`Store::commit`], which is in doubt.
+pub trait Store: Send + Sync {
+    /// Takes a shard over: raises its epoch and gives back its working state. Incidents that are closed or
+    /// canceled are not part of it, nor are runs of such incidents.
+    fn load_shard(&self, shard: u32) -> Result<ShardImage>;
+
+    /// Writes a batch whole, or not at all, under the fence. New incidents get their numbers here.
+    fn commit(&self, batch: &Batch) -> Result<()>;
+
+    /// Appends entries whose writer's id is new; gives the seq of each, old or new.
+    fn inbox_append(&self, entries: &[NewInbox]) -> Result<Vec<u64>>;
+    /// Entries with `seq >= from`, in order.
+    fn inbox_read(&self, from: u64, limit: usize) -> Result<Vec<InboxRow>>;
+
+    /// Rows in these states, oldest release first.
+    fn outbox_list(&self, states: &[OutboxState], limit: usize) -> Result<Vec<OutboxRow>>;
+    /// One row by key.
+    fn outbox_get(&self, key: Id) -> Result<Option<OutboxRow>>;
+    /// The row of a run or a page, by the run's or page's id.
+    fn outbox_of(&self, order: Id) -> Result<Option<OutboxRow>>;
+    /// Moves a row, and appends to the inbox, in one transaction.
+    fn outbox_move(&self, change: &OutboxMove) -> Result<()>;
+    /// Whether another run's request may have left for this target and its outcome is not known.
+    fn target_busy(&self, target: Id, besides: Id) -> Result<bool>;
+
+    /// Keeps a rule set's sources under its digest.
+    fn ruleset_put(&self, digest: Digest, sources: &BTreeMap<String, String>) -> Result<()>;
+    /// The sources of a rule set.
+    fn ruleset_get(&self, digest: Digest) -> Result<Option<BTreeMap<String, String>>>;
+
+    /// Adds a halt, or replaces the one with its scope.
+    fn halt_put(&self, halt: &Halt) -> Result<()>;
+    /// Takes a halt back; false when there was none.
+    fn halt_remove(&self, scope: &HaltScope) -> Result<bool>;
+    /// The halts in force.
+    fn halts(&self) -> Result<Vec<Halt>>;
+
+    /// Incidents with their numbers, newest first.
+    fn incidents(&self, filter: &IncidentFilter) -> Result<Vec<Incident>>;
+    /// By id.
+    fn incident(&self, id: Id) -> Result<Option<Incident>>;
+    /// By number.
+    fn incident_by_number(&self, number: u64) -> Result<Option<Incident>>;
+    /// Runs, newest first.
+    fn runs(&self, filter: &RunFilter) -> Result<Vec<Run>>;
+    /// One run.
+    fn run(&self, id: Id) -> Result<Option<Run>>;
+    /// Pages of an incident, in order of decision.
+    fn pages(&self, incident: Id) -> Result<Vec<Page>>;
+    /// History of a record, in order.
+    fn history(&self, record: Id) -> Result<Vec<HistoryRow>>;
+    /// All history of a scope from `seq` on, in order.
+    fn history_of_scope(&self, scope: &str, from: u64, limit: usize) -> Result<Vec<HistoryRow>>;
+    /// The CMDB of a scope.
+    fn cmdb(&self, scope: &str) -> Result<(Vec<Ci>, Vec<Relation>)>;
+    /// Dead letters, newest first.
+    fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>>;
+    /// Journal rows of a shard from `batch` on, in order.
+    fn journal(&self, shard: u32, from: u64, limit: usize) -> Result<Vec<JournalRow>>;
+    /// Figures for status and metrics.
+    fn counts(&self) -> Result<Counts>;
+    /// Follows the hash chain of every scope from its first row.
+    fn audit(&self) -> Result<Audit>;
+}

@@ -1,0 +1,5 @@
+//! Durable state behind one synchronous trait.
+
+pub mod api;
+
+pub use api::*;
