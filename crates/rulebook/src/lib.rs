@@ -1,1 +1,5 @@
-//! TODO
+//! YAML and Rhai to compiled rule sets; events to matches. Pure: no clock, no files.
+
+pub mod rules;
+
+pub use rules::*;
