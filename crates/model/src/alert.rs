@@ -34,6 +34,8 @@ pub struct Alert {
     pub last_seen: Timestamp,
     /// How many repeats this occurrence has had.
     pub repeats: u64,
+    /// Known by samples (metrics, logs): it has no repeats, and ends with the incident's `clear`.
+    pub sampled: bool,
     /// Incidents to which this occurrence contributes.
     pub incidents: Vec<Id>,
 }

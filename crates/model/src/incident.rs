@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{AlertKey, Digest, Id, Level, Severity, Timestamp, level::priority};
+use crate::{AlertKey, Digest, Id, Level, OwnedEvent, Severity, Timestamp, level::priority};
 
 /// ServiceNow's `state` of an incident.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -202,15 +202,6 @@ impl CloseCode {
     }
 }
 
-/// An alert's part in an incident.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Contributor {
-    /// Which condition.
-    pub alert: AlertKey,
-    /// Whether it still holds.
-    pub open: bool,
-}
-
 /// Where an incident stands with its remedies.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
@@ -290,14 +281,16 @@ pub struct Incident {
     /// How often it came back.
     pub reopen_count: u32,
     /// The alerts that contribute (the first 100).
-    pub alerts: Vec<Contributor>,
+    pub alerts: Vec<AlertKey>,
+    /// The event that opened it, for the remedies' values; kept where the rule has remedies.
+    pub event: Option<Box<OwnedEvent>>,
     /// How many events have matched, repeats aside.
     pub matched: u64,
     /// The remedies.
     pub plan: Plan,
     /// Recovery seen and, while it is set, not contradicted.
     pub evidence: Option<Evidence>,
-    /// When the first page about it was reported delivered: people's waits begin here.
+    /// When the first page about it was reported delivered or undeliverable: people's waits begin here.
     pub paged_at: Option<Timestamp>,
 }
 

@@ -37,15 +37,6 @@ pub enum OperatorAct {
         /// Why.
         reason: String,
     },
-    /// What became of an unknown run.
-    Settle {
-        /// Which run.
-        run: Id,
-        /// `true`: it worked.
-        succeeded: bool,
-        /// How that is known.
-        notes: String,
-    },
     /// For the record: the halt itself is written straight to store and file.
     Halt {
         /// Why.

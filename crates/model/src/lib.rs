@@ -9,6 +9,7 @@ pub mod changes;
 pub mod ci;
 pub mod digest;
 pub mod event;
+pub mod halt;
 pub mod history;
 pub mod incident;
 pub mod input;
@@ -24,14 +25,15 @@ pub use changes::{ScopeChanges, ScopeImage, SeenId, Timer, TimerKind};
 pub use ci::{Attribute, Ci, Cmdb, NoSuchCi, OperationalStatus, Relation};
 pub use digest::{Digest, Id, Running, canonical, combine};
 pub use event::{CiRef, Event, Kind, Labels, Measure, OwnedEvent, Phase, Severity, Status, Text};
+pub use halt::{Halt, HaltScope};
 pub use history::HistoryRow;
-pub use incident::{CloseCode, Contributor, Evidence, IllegalMove, Incident, IncidentMove, IncidentState, Plan};
+pub use incident::{CloseCode, Evidence, IllegalMove, Incident, IncidentMove, IncidentState, Plan};
 pub use input::{
     CmdbDelta, InboxBody, InboxRow, JournalRow, NewInbox, OperatorAct, PageReport, Range, RawMessage, RunReport,
     ScopeHead,
 };
 pub use level::{Level, priority};
-pub use outbox::{GuardSays, GuardVerdict, Order, OutboxRow, OutboxState};
+pub use outbox::{GuardSays, GuardVerdict, Order, OutboxRow, OutboxState, Outcome};
 pub use playbook::{BadParameter, Effect, OnUnknown, Parameter, ParameterType, Playbook, ResultIn};
 pub use run::{Page, Run, RunState, Target, Verdict};
 pub use time::{Span, TimeError, Timestamp};

@@ -1,8 +1,11 @@
 //! The only door to the outside: rows that were committed with the decision that wants them sent.
 
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
-use crate::{Id, Page, Run, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{Id, Page, Run, Span, Timestamp};
 
 /// Where an outbox row stands (docs/safety.md).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -157,4 +160,37 @@ pub struct OutboxRow {
     pub started_at: Option<Timestamp>,
     /// What the endpoint, a guard or a person said last.
     pub message: Option<String>,
+}
+
+/// What is known after a request, or after a look at an accepted job.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// The endpoint says that it worked.
+    Succeeded {
+        /// What it said.
+        message: String,
+        /// Facts about the target.
+        facts: BTreeMap<String, Value>,
+    },
+    /// The endpoint says that it did not work; or nothing can have happened (connection refused, 4xx).
+    Failed {
+        /// What it said.
+        message: String,
+        /// Whether the request certainly never left, so that the same one may be sent again whatever its effect.
+        never_left: bool,
+    },
+    /// It took the job; ask `job` again after `retry_after`.
+    Accepted {
+        /// Absolute URL on the playbook's own origin.
+        job: String,
+        /// How long to wait.
+        retry_after: Span,
+    },
+    /// Nobody knows: a time-out, a cut connection, a 5xx, a reply that makes no sense.
+    Unknown {
+        /// What happened.
+        message: String,
+        /// The endpoint's wish, where it named one.
+        retry_after: Option<Span>,
+    },
 }

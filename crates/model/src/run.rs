@@ -31,7 +31,7 @@ pub enum RunState {
     Unknown,
     /// A guard said no. Final.
     Denied,
-    /// Withdrawn before it left. Final.
+    /// Withdrawn; final unless a report says that it had left already.
     Cancelled,
 }
 
@@ -70,7 +70,9 @@ impl RunState {
             S::Started => matches!(to, S::Accepted | S::Succeeded | S::Failed | S::Unknown),
             S::Accepted => matches!(to, S::Succeeded | S::Failed | S::Unknown | S::Cancelled),
             S::Unknown => matches!(to, S::Succeeded | S::Failed),
-            S::WouldBe | S::Rejected | S::Succeeded | S::Failed | S::Denied | S::Cancelled => false,
+            // Withdrawn too late: the request had left already.
+            S::Cancelled => matches!(to, S::Started | S::Accepted | S::Succeeded | S::Failed | S::Unknown),
+            S::WouldBe | S::Rejected | S::Succeeded | S::Failed | S::Denied => false,
         }
     }
 }

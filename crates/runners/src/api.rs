@@ -1,9 +1,7 @@
 //! The trait: one request, one outcome.
 
-use std::collections::BTreeMap;
-
+pub use paramedic_model::Outcome;
 use paramedic_model::{Id, Playbook, Span};
-use serde_json::Value;
 
 /// A request as it was committed: the same bytes for the same key, always.
 #[derive(Clone, Debug)]
@@ -14,39 +12,6 @@ pub struct Request {
     pub playbook: Playbook,
     /// The body.
     pub body: String,
-}
-
-/// What is known after a request, or after a look at an accepted job.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Outcome {
-    /// The endpoint says that it worked.
-    Succeeded {
-        /// What it said.
-        message: String,
-        /// Facts about the target.
-        facts: BTreeMap<String, Value>,
-    },
-    /// The endpoint says that it did not work; or nothing can have happened (connection refused, 4xx).
-    Failed {
-        /// What it said.
-        message: String,
-        /// Whether the request certainly never left, so that the same one may be sent again whatever its effect.
-        never_left: bool,
-    },
-    /// It took the job; ask `job` again after `retry_after`.
-    Accepted {
-        /// Absolute URL on the playbook's own origin.
-        job: String,
-        /// How long to wait.
-        retry_after: Span,
-    },
-    /// Nobody knows: a time-out, a cut connection, a 5xx, a reply that makes no sense.
-    Unknown {
-        /// What happened.
-        message: String,
-        /// The endpoint's wish, where it named one.
-        retry_after: Option<Span>,
-    },
 }
 
 /// A secret that is read when it is needed, from `env:NAME` or `file:PATH`.

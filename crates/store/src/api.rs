@@ -6,6 +6,7 @@ use paramedic_model::{
     Ci, Digest, HistoryRow, Id, InboxRow, Incident, IncidentState, JournalRow, NewInbox, OutboxRow, OutboxState, Page,
     Relation, Run, RunState, ScopeChanges, ScopeImage, Timestamp,
 };
+pub use paramedic_model::{Halt, HaltScope};
 use serde::{Deserialize, Serialize};
 
 /// Why a store did not do what was asked.
@@ -152,35 +153,6 @@ pub struct OutboxMove {
     pub fence: Option<(u32, u64)>,
     /// Appended to the inbox in the same transaction.
     pub inbox: Vec<NewInbox>,
-}
-
-/// Which part of the world a halt stops.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum HaltScope {
-    /// Everything.
-    All,
-    /// Targets in an environment.
-    Environment(String),
-    /// Runs asked for by a rulebook.
-    Rulebook(String),
-    /// Runs of a playbook.
-    Playbook(String),
-    /// Targets of a class.
-    CiClass(String),
-}
-
-/// A halt in force.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Halt {
-    /// What it stops.
-    pub scope: HaltScope,
-    /// Who.
-    pub by: String,
-    /// Why.
-    pub reason: String,
-    /// Since when, on the wall clock.
-    pub at: Timestamp,
 }
 
 /// Which incidents to list, newest first.
