@@ -1,6 +1,30 @@
 //! Bytes to events. Pure: no clock, no I/O. Each format is one file and one line of [`FORMATS`].
 
+mod alertmanager;
+mod cloudevents;
+mod json;
+mod native;
+
 use paramedic_model::{Event, Timestamp};
+
+/// A larger payload is refused unread, in bytes.
+pub const MAX_BYTES: usize = 1 << 20;
+/// JSON nested deeper is refused; the outermost value is at depth 1.
+pub const MAX_DEPTH: usize = 64;
+/// One JSON object holds at most so many members.
+pub const MAX_KEYS: usize = 1_000;
+
+/// Every format, by the name that configuration uses.
+pub const FORMATS: &[Format] = &[
+    native::FORMAT,       // paramedic
+    cloudevents::FORMAT,  // cloudevents
+    alertmanager::FORMAT, // alertmanager
+];
+
+/// The format of that name.
+pub fn format(name: &str) -> Option<&'static Format> {
+    FORMATS.iter().find(|f| f.name == name)
+}
 
 /// What a source hands over: bytes, with what came around them. Nothing is copied.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +51,6 @@ pub struct Format {
     pub name: &'static str,
     /// One line for people.
     pub about: &'static str,
-    /// Reads one message, appending to `out`; on an error nothing has been appended.
+    /// Reads one message, appending to `out`; on an error nothing has been appended. `Ok` appends at least one.
     pub decode: for<'a> fn(Message<'a>, &mut Vec<Event<'a>>) -> Result<(), Undecodable>,
 }

@@ -286,6 +286,8 @@ pub struct Incident {
     pub event: Option<Box<OwnedEvent>>,
     /// How many events have matched, repeats aside.
     pub matched: u64,
+    /// The latest `time` of an event that matched: older ones are no evidence of recovery.
+    pub condition_at: Timestamp,
     /// The remedies.
     pub plan: Plan,
     /// Recovery seen and, while it is set, not contradicted.

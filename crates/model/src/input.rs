@@ -181,14 +181,16 @@ pub struct JournalRow {
     pub floor: Timestamp,
     /// One reading of the wall clock a batch: bounds its stamps.
     pub cap: Timestamp,
+    /// The shard's clock after the batch.
+    pub end: Timestamp,
     /// Whether, at its end, the clock moved to `cap`, because every source was at its end.
     pub tick: bool,
     /// Sources that were away at that tick; what it decided is `blind` to them.
     pub blind: Vec<String>,
     /// What was taken, by source position name.
     pub ranges: BTreeMap<String, Range>,
-    /// Digest of all input ids so far.
-    pub inputs: Digest,
+    /// Of all input ids so far; goes on from here after a restart.
+    pub inputs: Running,
     /// Digest of all decisions so far, to the last event's input.
     pub decisions: Digest,
     /// Digest of all decisions so far, to the end of the batch.

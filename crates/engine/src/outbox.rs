@@ -1,0 +1,424 @@
+//! The outbox machine, sans-I/O: what the dispatcher does with a row, given what is known. It sends nothing.
+//!
+//! The caller reads rows and the guards' inputs, asks [`consider`], commits what it says, and only then sends;
+//! the outcome goes through [`after`], and is committed with its report to the inbox.
+
+use std::collections::BTreeMap;
+
+use paramedic_model::{
+    Effect, GuardSays, GuardVerdict, Halt, InboxBody, Incident, NewInbox, OnUnknown, Order, Outcome, OutboxRow,
+    OutboxState, Page, PageReport, Run, RunReport, RunState, Span, Timestamp,
+};
+use paramedic_rulebook::RuleSet;
+use serde_json::json;
+
+/// How long a held-back row waits before the guards are asked again.
+const ASK_AGAIN: Span = Span::from_secs(1);
+/// Requests of one row that may leave: for retries that its playbook allows.
+pub const MAX_ATTEMPTS: u32 = 6;
+/// A page is tried this often before it is reported undeliverable.
+pub const MAX_PAGE_ATTEMPTS: u32 = 10;
+
+/// What the guards look at.
+#[derive(Clone, Copy, Debug)]
+pub struct GuardInput<'a> {
+    /// The wall clock.
+    pub now: Timestamp,
+    /// The halt that covers this row, if one does.
+    pub halt: Option<&'a Halt>,
+    /// The incident, with its number.
+    pub incident: Option<&'a Incident>,
+    /// The active rule set.
+    pub set: &'a RuleSet,
+    /// Another run may be acting on the target.
+    pub target_busy: bool,
+    /// Oldest release that may still act.
+    pub max_action_age: Span,
+}
+
+/// What is to be done with a row.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Considered {
+    /// Commit this row (`started`) and the reports; then send its request.
+    Send(Box<OutboxRow>, Vec<NewInbox>),
+    /// Commit this row and the reports; send nothing.
+    Settle(Box<OutboxRow>, Vec<NewInbox>),
+    /// Commit this row (`accepted`, unchanged) or nothing; ask its job.
+    Poll,
+    /// Nothing yet.
+    Wait,
+}
+
+/// What to do with a row now. Idempotent: asked twice, it says the same.
+pub fn consider(row: &OutboxRow, input: &GuardInput<'_>) -> Considered {
+    if row.not_before.is_some_and(|at| input.now < at) {
+        return Considered::Wait;
+    }
+    match row.state {
+        OutboxState::Deferred => {
+            Considered::Settle(Box::new(OutboxRow { state: OutboxState::Pending, not_before: None, ..row.clone() }), vec![])
+        }
+        OutboxState::Pending => release(row, input),
+        // A retry of the same bytes under the same key, where `after` allowed one.
+        OutboxState::Started if row.not_before.is_some() => match input.halt {
+            Some(_) if is_run(row) => Considered::Wait,
+            _ => Considered::Send(
+                Box::new(OutboxRow { attempts: row.attempts + 1, not_before: None, ..row.clone() }),
+                vec![],
+            ),
+        },
+        OutboxState::Accepted => Considered::Poll,
+        _ => Considered::Wait,
+    }
+}
+
+fn is_run(row: &OutboxRow) -> bool {
+    matches!(row.order, Order::Run(_))
+}
+
+fn release(row: &OutboxRow, input: &GuardInput<'_>) -> Considered {
+    let verdicts = judge(row, input);
+    let strictest = strictest(&verdicts);
+    let mut next = OutboxRow { verdicts, ..row.clone() };
+    match strictest {
+        GuardSays::Allow => {
+            next.state = OutboxState::Started;
+            next.attempts += 1;
+            next.started_at = Some(input.now);
+            next.not_before = None;
+            next.request = Some(request(row, input.incident));
+            let report = match &row.order {
+                Order::Run(run) => vec![run_report(&next, run, RunState::Started, "", input.now)],
+                Order::Page(_) => vec![],
+            };
+            Considered::Send(Box::new(next), report)
+        }
+        GuardSays::Defer(until) => {
+            next.state = OutboxState::Deferred;
+            next.not_before = Some(until);
+            Considered::Settle(Box::new(next), vec![])
+        }
+        GuardSays::Deny => {
+            let reports = match &row.order {
+                Order::Run(run) => {
+                    next.state = OutboxState::Denied;
+                    vec![run_report(&next, run, RunState::Denied, "a guard said no", input.now)]
+                }
+                Order::Page(_) => {
+                    next.state = OutboxState::Cancelled;
+                    next.message = Some("overtaken".to_owned());
+                    vec![]
+                }
+            };
+            Considered::Settle(Box::new(next), reports)
+        }
+    }
+}
+
+/// Every guard's verdict, in the order in which people read them. An input that is missing denies.
+pub fn judge(row: &OutboxRow, input: &GuardInput<'_>) -> Vec<GuardVerdict> {
+    let verdict = |guard: &str, (says, reason): (GuardSays, String)| GuardVerdict {
+        guard: guard.to_owned(),
+        says,
+        reason,
+        at: input.now,
+    };
+    match &row.order {
+        Order::Page(page) => vec![verdict("overtaken", overtaken(page, input))],
+        Order::Run(run) => vec![
+            verdict("halt", halt(input)),
+            verdict("staleness", staleness(run, input)),
+            verdict("grant", grant(run, input)),
+            verdict("age", age(row, input)),
+            verdict("target", target(run)),
+            verdict("concurrency", concurrency(run, input)),
+        ],
+    }
+}
+
+/// Deny before defer before allow; of two deferrals the later.
+pub fn strictest(verdicts: &[GuardVerdict]) -> GuardSays {
+    let mut says = GuardSays::Allow;
+    for verdict in verdicts {
+        says = match (&says, &verdict.says) {
+            (GuardSays::Deny, _) | (_, GuardSays::Deny) => GuardSays::Deny,
+            (GuardSays::Defer(a), GuardSays::Defer(b)) => GuardSays::Defer(*a.max(b)),
+            (GuardSays::Defer(a), GuardSays::Allow) | (GuardSays::Allow, GuardSays::Defer(a)) => GuardSays::Defer(*a),
+            (GuardSays::Allow, GuardSays::Allow) => GuardSays::Allow,
+        };
+    }
+    says
+}
+
+type Says = (GuardSays, String);
+
+fn allow(reason: impl Into<String>) -> Says {
+    (GuardSays::Allow, reason.into())
+}
+
+fn deny(reason: impl Into<String>) -> Says {
+    (GuardSays::Deny, reason.into())
+}
+
+fn later(input: &GuardInput<'_>, reason: impl Into<String>) -> Says {
+    (GuardSays::Defer(input.now.plus(ASK_AGAIN)), reason.into())
+}
+
+fn halt(input: &GuardInput<'_>) -> Says {
+    match input.halt {
+        Some(halt) => later(input, format!("halted by {}: {}", halt.by, halt.reason)),
+        None => allow("no halt"),
+    }
+}
+
+fn staleness(run: &Run, input: &GuardInput<'_>) -> Says {
+    match input.incident {
+        None => deny("its incident is not in the store"),
+        Some(i) if !i.state.is_open() => deny(format!("its incident is {}", i.state.name())),
+        Some(i) if i.plan.current != Some(run.id) => deny("its incident's plan has gone on without it"),
+        Some(i) if i.evidence.is_some() => later(input, "recovery was seen; whether it stays is being waited for"),
+        Some(_) => allow("its incident is open and wants it"),
+    }
+}
+
+/// The rulebook's own `may` and the operator's grants, as they are now.
+fn grant(run: &Run, input: &GuardInput<'_>) -> Says {
+    let Some(book) = input.set.rulebooks.iter().find(|b| b.name == run.rulebook) else {
+        return deny(format!("rulebook {} is not active any more", run.rulebook));
+    };
+    let autonomy = input.set.autonomy(book);
+    let approved = run.decided_by.is_some();
+    let enough = if approved { paramedic_model::Autonomy::Propose } else { paramedic_model::Autonomy::Auto };
+    if autonomy < enough {
+        return deny(format!("{} has autonomy {}", book.name, autonomy.name()));
+    }
+    let environment = run.target.environment.as_deref().unwrap_or("");
+    let may = &book.may;
+    if !may.playbooks.contains(&run.playbook) {
+        return deny(format!("`may` of {} does not name playbook {}", book.name, run.playbook));
+    }
+    if !may.ci_classes.contains(&run.target.class) {
+        return deny(format!("`may` of {} does not name class {}", book.name, run.target.class));
+    }
+    if !may.environments.iter().any(|e| e == environment) {
+        return deny(format!("`may` of {} does not name environment {environment:?}", book.name));
+    }
+    if let Some(line) = input.set.grants.for_rulebook(&book.name) {
+        let names = |list: &Option<Vec<String>>, what: &str| list.as_ref().is_none_or(|l| l.iter().any(|x| x == what));
+        if !names(&line.playbooks, &run.playbook) {
+            return deny(format!("the operator's grant does not name playbook {}", run.playbook));
+        }
+        if !names(&line.ci_classes, &run.target.class) {
+            return deny(format!("the operator's grant does not name class {}", run.target.class));
+        }
+        if !names(&line.environments, environment) {
+            return deny(format!("the operator's grant does not name environment {environment:?}"));
+        }
+    }
+    allow(format!("{} may, and is granted {}", book.name, autonomy.name()))
+}
+
+fn age(row: &OutboxRow, input: &GuardInput<'_>) -> Says {
+    let age = input.now.since(row.released_at);
+    if age > input.max_action_age {
+        deny(format!("released {age} ago; the oldest that may act is {}", input.max_action_age))
+    } else {
+        allow(format!("released {:.1} s ago", age.as_secs_f64()))
+    }
+}
+
+/// An empty target selects nothing and is an error, never "all".
+fn target(run: &Run) -> Says {
+    if run.target.name.trim().is_empty() || run.target.class.trim().is_empty() {
+        deny("the target is empty")
+    } else {
+        allow(format!("{} {}", run.target.class, run.target.name))
+    }
+}
+
+fn concurrency(run: &Run, input: &GuardInput<'_>) -> Says {
+    if input.target_busy {
+        later(input, format!("another run may be acting on {}", run.target.name))
+    } else {
+        allow("none in flight on its target")
+    }
+}
+
+/// A page whose reason no longer holds is not sent.
+fn overtaken(page: &Page, input: &GuardInput<'_>) -> Says {
+    match input.incident {
+        None => allow("its incident is not in the store yet"),
+        Some(i) if !i.state.is_open() => deny(format!("its incident is {}", i.state.name())),
+        Some(i) if i.acknowledged.is_some() && page.reason.starts_with("nobody acknowledged") => {
+            deny("it was acknowledged meanwhile")
+        }
+        Some(_) => allow("its incident is open"),
+    }
+}
+
+/// The body of the request: the same for the same row, always. Committed before the first byte leaves.
+fn request(row: &OutboxRow, incident: Option<&Incident>) -> String {
+    if let Some(committed) = &row.request {
+        return committed.clone();
+    }
+    let body = match &row.order {
+        Order::Run(run) => json!({
+            "run": row.key,
+            "playbook": run.playbook,
+            "target": {"id": run.target.id, "name": run.target.name, "class": run.target.class},
+            "parameters": run.parameters,
+        }),
+        Order::Page(page) => json!({
+            "page": row.key,
+            "to": page.to,
+            "reason": page.reason,
+            "at": page.decided_at,
+            "incident": incident.map(|i| json!({
+                "id": i.id,
+                "number": i.number.map(incident_number),
+                "summary": i.summary,
+                "priority": i.priority(),
+                "state": i.state.name(),
+                "about": i.about,
+                "scope": i.scope,
+                "opened_at": i.opened_at,
+                "assigned_to": i.assigned_to,
+            })),
+        }),
+    };
+    paramedic_model::canonical(&body)
+}
+
+/// `INC0000042`.
+pub fn incident_number(number: u64) -> String {
+    format!("INC{number:07}")
+}
+
+/// What a row becomes after a request's or a look-up's outcome, with the reports that go with it.
+pub fn after(row: &OutboxRow, outcome: &Outcome, now: Timestamp) -> (OutboxRow, Vec<NewInbox>) {
+    match &row.order {
+        Order::Run(run) => after_run(row, run, outcome, now),
+        Order::Page(page) => after_page(row, page, outcome, now),
+    }
+}
+
+fn after_run(row: &OutboxRow, run: &Run, outcome: &Outcome, now: Timestamp) -> (OutboxRow, Vec<NewInbox>) {
+    let end = |state: OutboxState, to: RunState, message: &str| {
+        let next = OutboxRow { state, message: Some(message.to_owned()), not_before: None, ..row.clone() };
+        let report = run_report(&next, run, to, message, now);
+        (next, vec![report])
+    };
+    let deadline = row.started_at.unwrap_or(now).plus(run.timeout);
+    match outcome {
+        Outcome::Succeeded { message, facts } => {
+            let (next, mut reports) = end(OutboxState::Succeeded, RunState::Succeeded, message);
+            for entry in &mut reports {
+                if let InboxBody::RunReported(report) = &mut entry.body {
+                    report.facts.clone_from(facts);
+                }
+            }
+            (next, reports)
+        }
+        Outcome::Failed { message, never_left: true } if row.attempts < MAX_ATTEMPTS && now < deadline => {
+            (again(row, message, None, now), vec![])
+        }
+        Outcome::Failed { message, .. } => end(OutboxState::Failed, RunState::Failed, message),
+        Outcome::Accepted { .. } if now >= deadline => {
+            end(OutboxState::Unknown, RunState::Unknown, &format!("accepted, but no result within {}", run.timeout))
+        }
+        Outcome::Accepted { job, retry_after } => {
+            let first = row.state != OutboxState::Accepted;
+            let next = OutboxRow {
+                state: OutboxState::Accepted,
+                job: Some(job.clone()),
+                not_before: Some(now.plus(*retry_after)),
+                ..row.clone()
+            };
+            let report = first.then(|| run_report(&next, run, RunState::Accepted, "accepted", now));
+            (next, report.into_iter().collect())
+        }
+        Outcome::Unknown { message, retry_after } => {
+            let may_retry = run.on_unknown == OnUnknown::Retry && run.effect != Effect::NonIdempotent;
+            if may_retry && row.attempts < MAX_ATTEMPTS && now < deadline && row.state == OutboxState::Started {
+                (again(row, message, *retry_after, now), vec![])
+            } else {
+                end(OutboxState::Unknown, RunState::Unknown, message)
+            }
+        }
+    }
+}
+
+fn after_page(row: &OutboxRow, page: &Page, outcome: &Outcome, now: Timestamp) -> (OutboxRow, Vec<NewInbox>) {
+    let (state, delivered, message) = match outcome {
+        Outcome::Succeeded { message, .. } => (OutboxState::Succeeded, true, message.clone()),
+        Outcome::Accepted { .. } => (OutboxState::Succeeded, true, "accepted".to_owned()),
+        Outcome::Failed { message, never_left: true } | Outcome::Unknown { message, .. }
+            if row.attempts < MAX_PAGE_ATTEMPTS =>
+        {
+            return (again(row, message, None, now), vec![]);
+        }
+        Outcome::Failed { message, .. } | Outcome::Unknown { message, .. } => {
+            (OutboxState::Failed, false, message.clone())
+        }
+    };
+    let next = OutboxRow { state, message: Some(message.clone()), not_before: None, ..row.clone() };
+    (next, vec![page_report(row, page, delivered, message, now)])
+}
+
+/// Later, under the same key, the same bytes.
+fn again(row: &OutboxRow, message: &str, retry_after: Option<Span>, now: Timestamp) -> OutboxRow {
+    let wait = Span::from_millis(500 << row.attempts.min(6)).max(retry_after.unwrap_or_default());
+    OutboxRow { not_before: Some(now.plus(wait)), message: Some(message.to_owned()), ..row.clone() }
+}
+
+/// What a new owner does with a row that the last one left in `started`: whether it left is unknown. It is
+/// sent again, under its key, only where its playbook allows that; `None`: leave it as it is.
+pub fn adopt(row: &OutboxRow, now: Timestamp) -> Option<(OutboxRow, Vec<NewInbox>)> {
+    if row.state != OutboxState::Started {
+        return None;
+    }
+    let message = "the engine stopped between `started` and the reply".to_owned();
+    Some(after(row, &Outcome::Unknown { message, retry_after: None }, now))
+}
+
+/// A person tells what became of an unknown run.
+pub fn settle(row: &OutboxRow, succeeded: bool, by: &str, notes: &str, now: Timestamp) -> Option<(OutboxRow, Vec<NewInbox>)> {
+    if row.state != OutboxState::Unknown {
+        return None;
+    }
+    let message = format!("settled by {by}: {notes}");
+    let outcome = if succeeded {
+        Outcome::Succeeded { message, facts: BTreeMap::new() }
+    } else {
+        Outcome::Failed { message, never_left: false }
+    };
+    Some(after(row, &outcome, now))
+}
+
+fn run_report(row: &OutboxRow, run: &Run, state: RunState, message: &str, now: Timestamp) -> NewInbox {
+    let report = RunReport {
+        run: run.id,
+        state,
+        started_at: row.started_at,
+        message: message.to_owned(),
+        facts: BTreeMap::new(),
+        verdicts: if state == RunState::Denied { row.verdicts.clone() } else { vec![] },
+    };
+    NewInbox {
+        id: format!("run|{}|{}", row.key, state.name()),
+        scope: row.scope.clone(),
+        at: now,
+        body: InboxBody::RunReported(report),
+    }
+}
+
+/// The report of a page, for the dispatcher and for simulations.
+pub fn page_report(row: &OutboxRow, page: &Page, delivered: bool, message: String, now: Timestamp) -> NewInbox {
+    let report = PageReport { page: page.id, incident: page.incident, delivered, message };
+    NewInbox {
+        id: format!("page|{}|{delivered}", row.key),
+        scope: row.scope.clone(),
+        at: now,
+        body: InboxBody::PageReported(report),
+    }
+}

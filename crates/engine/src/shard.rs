@@ -1,0 +1,413 @@
+//! The shard machine, sans-I/O: one clock, scopes in order, timers between inputs; decisions in, a batch out.
+//!
+//! Driven by the live shell and by the simulator alike. The caller gathers and matches, calls [`Shard::begin`],
+//! feeds inputs in the order that the journal row determines, and commits what [`Shard::finish`] gives.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use paramedic_model::{
+    Digest, HistoryRow, Id, InboxBody, JournalRow, NewInbox, Order, OutboxRow, OutboxState, Range, Running,
+    ScopeChanges, ScopeImage, Timestamp, canonical, combine,
+};
+use paramedic_rulebook::RuleSet;
+use serde_json::{Value, json};
+
+use crate::decision::{Command, Decided, Decision};
+use crate::state::{Dirty, State};
+use crate::step::{Engine, EventInput, Input, Limits};
+
+/// What a shard needs to know besides its state.
+#[derive(Clone, Debug)]
+pub struct ShardConfig {
+    /// The cluster's name: part of every key.
+    pub cluster: String,
+    /// Its number.
+    pub shard: u32,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+/// What a batch came to.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    /// By scope.
+    pub changes: Vec<ScopeChanges>,
+    /// The journal row.
+    pub journal: JournalRow,
+    /// Every decision, in order, for metrics and reports.
+    pub decided: Vec<(Arc<str>, Decided)>,
+}
+
+/// One shard.
+pub struct Shard {
+    config: ShardConfig,
+    engine: Engine,
+    scopes: BTreeMap<Arc<str>, Scope>,
+    active: Digest,
+    epoch: u64,
+    batch: u64,
+    clock: Timestamp,
+    inputs: Running,
+    /// Some scope decided something after the last event: its digest at that event is kept.
+    ran_ahead: bool,
+    // This batch's:
+    floor: Timestamp,
+    cap: Timestamp,
+    tick: bool,
+    blind: Vec<String>,
+    began_under: Digest,
+    touched: BTreeSet<Arc<str>>,
+    decided: Vec<(Arc<str>, Decided)>,
+}
+
+#[derive(Default)]
+struct Scope {
+    state: State,
+    history: Vec<HistoryRow>,
+    outbox: Vec<OutboxRow>,
+    withdrawn: Vec<(Id, String)>,
+}
+
+impl Shard {
+    /// A shard as the store gives it back. `set` is the active rule set where the shard begins anew.
+    pub fn restore(
+        config: ShardConfig,
+        epoch: u64,
+        last: Option<&JournalRow>,
+        active: Digest,
+        scopes: Vec<ScopeImage>,
+    ) -> Self {
+        let clock = last.map_or(Timestamp::EPOCH, |row| row.end);
+        let engine = Engine::new(config.limits);
+        let scopes = scopes
+            .into_iter()
+            .map(|image| {
+                let name: Arc<str> = image.scope.as_str().into();
+                (name, Scope { state: State::restore(image), ..Scope::default() })
+            })
+            .collect();
+        Self {
+            config,
+            engine,
+            scopes,
+            active,
+            epoch,
+            batch: last.map_or(0, |row| row.batch),
+            clock,
+            inputs: last.map(|row| row.inputs.clone()).unwrap_or_default(),
+            ran_ahead: true,
+            floor: clock,
+            cap: clock,
+            tick: false,
+            blind: vec![],
+            began_under: active,
+            touched: BTreeSet::new(),
+            decided: vec![],
+        }
+    }
+
+    /// The rule set for scopes that are met from now on.
+    pub fn active(&self) -> Digest {
+        self.active
+    }
+
+    /// Makes a rule set known.
+    pub fn learn(&mut self, set: Arc<RuleSet>) {
+        self.engine.learn(set);
+    }
+
+    /// Rule sets that open incidents or scopes go by and that are not known yet.
+    pub fn unknown_sets(&self) -> BTreeSet<Digest> {
+        self.scopes
+            .values()
+            .flat_map(|s| s.state.incidents.values().map(|i| i.set).chain([s.state.head.set]))
+            .chain([self.active])
+            .filter(|set| !self.engine.knows(*set))
+            .collect()
+    }
+
+    /// The shard's clock: the last stamp.
+    pub fn clock(&self) -> Timestamp {
+        self.clock
+    }
+
+    /// The state of a scope, for reports.
+    pub fn scope(&self, name: &str) -> Option<&State> {
+        self.scopes.get(name).map(|s| &s.state)
+    }
+
+    /// All scopes, by name.
+    pub fn scopes(&self) -> impl Iterator<Item = (&str, &State)> {
+        self.scopes.iter().map(|(name, s)| (name.as_ref(), &s.state))
+    }
+
+    /// When the next timer is due.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        self.scopes.values().filter_map(|s| s.state.due.first().map(|(due, _)| *due)).min()
+    }
+
+    /// Begins a batch. `cap` is one reading of the wall clock: no stamp is above it.
+    pub fn begin(&mut self, cap: Timestamp) {
+        self.floor = self.clock;
+        self.cap = cap.max(self.clock);
+        self.tick = false;
+        self.blind.clear();
+        self.began_under = self.active;
+        self.touched.clear();
+        self.decided.clear();
+    }
+
+    /// A stamp for a record of the batch: never above the cap, never below the clock.
+    pub fn stamp(&self, record: Timestamp) -> Timestamp {
+        record.min(self.cap).max(self.clock)
+    }
+
+    /// Takes the ids of events, decoded in order, matching or not, into the inputs' digest.
+    pub fn count_input(&mut self, id: &[u8]) {
+        self.inputs.add(id);
+    }
+
+    /// Goes on with a digest of inputs that the decoding stage kept.
+    pub fn set_inputs(&mut self, inputs: Running) {
+        self.inputs = inputs;
+    }
+
+    /// The clock reaches the stamp of an event, whether or not that matched: timers due by then fire first.
+    pub fn reach(&mut self, stamp: Timestamp) {
+        self.fire_due(stamp, false);
+        self.clock = self.clock.max(stamp);
+        if std::mem::take(&mut self.ran_ahead) {
+            for scope in self.scopes.values_mut() {
+                scope.state.head.decisions_at_event = None;
+            }
+        }
+    }
+
+    /// An event that matched something, or a resolve.
+    pub fn event(&mut self, stamp: Timestamp, scope: &str, input: EventInput) {
+        self.reach(stamp);
+        let id = crate::step::event_input_id(&input.event);
+        self.step(&Arc::from(scope), &id, &Input::Event(Box::new(input)), stamp, true);
+    }
+
+    /// An inbox entry that is no message.
+    pub fn inbox(&mut self, stamp: Timestamp, entry: &NewInbox) {
+        self.fire_due(stamp, true);
+        self.clock = self.clock.max(stamp);
+        self.count_input(entry.id.as_bytes());
+        let input = match &entry.body {
+            InboxBody::Message(_) => return,
+            InboxBody::RunReported(report) => Input::RunReported(report.clone()),
+            InboxBody::PageReported(report) => Input::PageReported(report.clone()),
+            InboxBody::Operator { by, act } => Input::Operator { by: by.clone(), act: act.clone() },
+            InboxBody::Cmdb(delta) => Input::Cmdb(delta.clone()),
+            InboxBody::RulebooksPublished(set) => {
+                self.active = *set;
+                let scopes: Vec<Arc<str>> = self.scopes.keys().cloned().collect();
+                for scope in scopes {
+                    self.step(&scope, &entry.id, &Input::RulebooksPublished(*set), stamp, false);
+                }
+                return;
+            }
+        };
+        self.step(&Arc::from(entry.scope.as_str()), &entry.id, &input, stamp, false);
+    }
+
+    /// Every source is at its end: the clock moves to the wall's, the batch's cap. `blind`: sources that are away.
+    pub fn tick(&mut self, blind: Vec<String>) {
+        self.tick = true;
+        self.blind = blind;
+        self.fire_due(self.cap, true);
+        self.clock = self.cap;
+    }
+
+    fn fire_due(&mut self, until: Timestamp, keep_event_digest: bool) {
+        loop {
+            let first = self
+                .scopes
+                .iter()
+                .filter_map(|(name, s)| s.state.due.first().map(|(due, id)| (*due, *id, name)))
+                .min()
+                .filter(|(due, ..)| *due <= until);
+            let Some((due, id, scope)) = first else { return };
+            let scope = Arc::clone(scope);
+            let Some(timer) = self.scopes.get(&scope).and_then(|s| s.state.timers.get(&id).cloned()) else { return };
+            let now = due.max(self.clock);
+            self.clock = now;
+            self.step(&scope, &format!("timer|{id}"), &Input::TimerDue(timer), due, !keep_event_digest);
+        }
+    }
+
+    fn step(&mut self, name: &Arc<str>, input_id: &str, input: &Input, now: Timestamp, is_event: bool) {
+        let active = self.active;
+        let scope = self.scopes.entry(Arc::clone(name)).or_insert_with(|| {
+            let mut scope = Scope::default();
+            scope.state.head.set = active;
+            scope
+        });
+        if !is_event && scope.state.head.decisions_at_event.is_none() {
+            self.ran_ahead = true;
+            scope.state.head.decisions_at_event = Some(scope.state.head.decisions.clone());
+        }
+        let decided = self.engine.step(&mut scope.state, name, input_id, input, now);
+        self.touched.insert(Arc::clone(name));
+        for (ordinal, one) in decided.into_iter().enumerate() {
+            record(scope, &self.config.cluster, name, ordinal, &one);
+            self.decided.push((Arc::clone(name), one));
+        }
+    }
+
+    /// Ends the batch: what is to be committed, all of it.
+    pub fn finish(&mut self, ranges: BTreeMap<String, Range>) -> Finished {
+        self.batch += 1;
+        let changes = std::mem::take(&mut self.touched)
+            .into_iter()
+            .filter_map(|name| self.scopes.get_mut(&name).map(|scope| drain(&name, scope)))
+            .collect();
+        let digests = |at_event: bool| {
+            combine(self.scopes.iter().map(|(name, s)| {
+                let head = &s.state.head;
+                let running = head.decisions_at_event.as_ref().filter(|_| at_event).unwrap_or(&head.decisions);
+                (name.as_ref(), running.digest())
+            }))
+        };
+        let journal = JournalRow {
+            shard: self.config.shard,
+            epoch: self.epoch,
+            batch: self.batch,
+            set: self.began_under,
+            floor: self.floor,
+            cap: self.cap,
+            end: self.clock,
+            tick: self.tick,
+            blind: std::mem::take(&mut self.blind),
+            ranges,
+            inputs: self.inputs.clone(),
+            decisions: digests(true),
+            decisions_end: digests(false),
+        };
+        Finished { changes, journal, decided: std::mem::take(&mut self.decided) }
+    }
+}
+
+/// Takes a decision into the scope's digests and history, and its command into the outbox.
+fn record(scope: &mut Scope, cluster: &str, name: &str, ordinal: usize, one: &Decided) {
+    let Decision::Step(step) = &one.decision else { return };
+    let data = serde_json::to_value(step).unwrap_or(Value::Null);
+    let head = &mut scope.state.head;
+    let digested = json!([one.because.input, ordinal, one.at, without_set(data.clone())]);
+    head.decisions.add(canonical(&digested).as_bytes());
+    let mut row = HistoryRow {
+        seq: head.last_seq + 1,
+        at: one.at,
+        id: one.id,
+        record: step.record(),
+        step: step.name().to_owned(),
+        actor: one.because.actor.clone(),
+        reason: one.because.reason.clone(),
+        input: one.because.input.clone(),
+        data,
+        hash: Digest::default(),
+    };
+    row.hash = row.expected_hash(head.last_hash);
+    head.last_seq = row.seq;
+    head.last_hash = row.hash;
+    scope.history.push(row);
+    match one.command() {
+        Some(Command::Send(order)) => scope.outbox.push(outbox_row(cluster, name, *order, one.at)),
+        Some(Command::Release { run }) => {
+            if let Some(run) = scope.state.runs.get(&run).cloned() {
+                scope.outbox.push(outbox_row(cluster, name, Order::Run(run), one.at));
+            }
+        }
+        Some(Command::Withdraw { run, why }) => {
+            if let Some(run) = scope.state.runs.get(&run) {
+                scope.withdrawn.push((run.key(cluster), why));
+            }
+        }
+        None => {}
+    }
+}
+
+/// Rule sets are named by a digest of all their rulebooks; a rulebook that has no part in a decision is not in
+/// its digest.
+fn without_set(mut data: Value) -> Value {
+    for record in ["incident", "run"] {
+        if let Some(record) = data.get_mut(record).and_then(Value::as_object_mut) {
+            record.remove("set");
+        }
+    }
+    data
+}
+
+fn outbox_row(cluster: &str, scope: &str, order: Order, at: Timestamp) -> OutboxRow {
+    let (key, released_at) = match &order {
+        Order::Run(run) => (run.key(cluster), run.released_at.unwrap_or(at)),
+        Order::Page(page) => (page.key(cluster), at),
+    };
+    OutboxRow {
+        key,
+        scope: scope.to_owned(),
+        order,
+        state: OutboxState::Pending,
+        released_at,
+        attempts: 0,
+        not_before: None,
+        request: None,
+        verdicts: vec![],
+        job: None,
+        started_at: None,
+        message: None,
+    }
+}
+
+/// What changed in a scope since the last batch.
+fn drain(name: &str, scope: &mut Scope) -> ScopeChanges {
+    let state = &mut scope.state;
+    let dirty: Dirty = std::mem::take(&mut state.dirty);
+    let mut changes = ScopeChanges {
+        scope: name.to_owned(),
+        head: state.head.clone(),
+        history: std::mem::take(&mut scope.history),
+        outbox: std::mem::take(&mut scope.outbox),
+        outbox_cancel: std::mem::take(&mut scope.withdrawn),
+        ..ScopeChanges::default()
+    };
+    for (id, last) in dirty.incidents {
+        changes.incidents.extend(last.or_else(|| state.incidents.get(&id).cloned()));
+    }
+    // Runs of one incident in the order of their decision, numbers of incidents in the order of opening.
+    changes.incidents.sort_by_key(|i| (i.opened_at, i.id));
+    for (id, last) in dirty.runs {
+        changes.runs.extend(last.or_else(|| state.runs.get(&id).cloned()));
+    }
+    changes.pages = dirty.pages;
+    for key in dirty.alerts {
+        match state.alerts.get(&key) {
+            Some(alert) => changes.alerts.push(alert.clone()),
+            None => changes.alerts_gone.push(key),
+        }
+    }
+    for key in dirty.parked {
+        match state.parked.get(&key) {
+            Some(parked) => changes.parked.push(parked.clone()),
+            None => changes.parked_gone.push(key),
+        }
+    }
+    for id in dirty.seen {
+        match state.seen.get(&id) {
+            Some(at) => changes.seen.push((id, *at)),
+            None => changes.seen_gone.push(id),
+        }
+    }
+    for id in dirty.timers {
+        match state.timers.get(&id) {
+            Some(timer) => changes.timers.push(timer.clone()),
+            None => changes.timers_gone.push(id),
+        }
+    }
+    changes.cis.extend(dirty.cis.iter().filter_map(|id| state.cmdb.get(*id).cloned()));
+    changes.relations.extend(dirty.relations);
+    changes
+}

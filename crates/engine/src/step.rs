@@ -1,0 +1,190 @@
+//! What should happen: a pure function of state, input and time. Reads as a table of contents.
+
+mod act;
+mod escalate;
+mod event;
+mod incident;
+mod remedy;
+mod report;
+#[cfg(test)]
+mod tests;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use paramedic_model::{
+    CmdbDelta, Digest, Id, Incident, OperatorAct, OwnedEvent, PageReport, RunReport, Timer, TimerKind, Timestamp,
+};
+pub use event::event_input_id;
+use paramedic_rulebook::{Evaluator, Matches, Rule, RuleSet};
+use serde_json::json;
+
+use crate::decision::{Because, Decided, Decision, Mark, Step};
+use crate::state::State;
+
+/// What comes in, one at a time.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Input {
+    /// An event that matched something, or a resolve.
+    Event(Box<EventInput>),
+    /// A timer whose time has come.
+    TimerDue(Timer),
+    /// The dispatcher tells about a run.
+    RunReported(RunReport),
+    /// The dispatcher tells about a page.
+    PageReported(PageReport),
+    /// A person acts.
+    Operator {
+        /// Who.
+        by: String,
+        /// What.
+        act: OperatorAct,
+    },
+    /// The CMDB is edited or imported.
+    Cmdb(CmdbDelta),
+    /// Another rule set from here on.
+    RulebooksPublished(Digest),
+}
+
+/// An event with its matches, and the rule set that they were found under.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EventInput {
+    /// As sent.
+    pub event: OwnedEvent,
+    /// What it matched.
+    pub matches: Matches,
+    /// Under this set; under another it is matched again.
+    pub set: Digest,
+}
+
+/// Bounds that are the operator's to set.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Open incidents in a scope; beyond, one umbrella incident.
+    pub open_incidents: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { open_incidents: 100_000 }
+    }
+}
+
+/// Decides. One a thread: it holds compiled rule sets, the active one and those of open incidents.
+#[derive(Default)]
+pub struct Engine {
+    sets: BTreeMap<Digest, RefCell<Evaluator>>,
+    limits: Limits,
+}
+
+impl Engine {
+    /// Knows no rule set yet.
+    pub fn new(limits: Limits) -> Self {
+        Self { sets: BTreeMap::new(), limits }
+    }
+
+    /// Makes a rule set known; one that is known stays.
+    pub fn learn(&mut self, set: Arc<RuleSet>) {
+        self.sets.entry(set.digest).or_insert_with(|| RefCell::new(Evaluator::new(set)));
+    }
+
+    /// Whether a rule set is known.
+    pub fn knows(&self, set: Digest) -> bool {
+        self.sets.contains_key(&set)
+    }
+
+    /// Decides what follows from one input. `state` is changed by exactly the decisions that are returned, in
+    /// order; nothing else happens. `input_id` names the input; the same input gives the same decisions.
+    pub fn step(&self, state: &mut State, scope: &str, input_id: &str, input: &Input, now: Timestamp) -> Vec<Decided> {
+        let mut cx = Cx { engine: self, state, scope, input: input_id, now, out: Vec::new() };
+        match input {
+            Input::Event(event) => cx.on_event(event),
+            Input::TimerDue(timer) => cx.on_timer(timer),
+            Input::RunReported(report) => cx.on_run_report(report),
+            Input::PageReported(report) => cx.on_page_report(report),
+            Input::Operator { by, act } => cx.on_operator(by, act),
+            Input::Cmdb(delta) => cx.on_cmdb(delta),
+            Input::RulebooksPublished(set) => {
+                cx.step(Step::RulesChanged { set: *set }, "engine", "another rule set was published");
+            }
+        }
+        cx.out
+    }
+}
+
+/// One step in the making.
+struct Cx<'a> {
+    engine: &'a Engine,
+    state: &'a mut State,
+    scope: &'a str,
+    input: &'a str,
+    now: Timestamp,
+    out: Vec<Decided>,
+}
+
+impl Cx<'_> {
+    fn decide(&mut self, decision: Decision, actor: &str, reason: String) {
+        let decided = Decided {
+            id: Id::of(&json!(["decision", self.scope, self.input, self.out.len()])),
+            at: self.now,
+            because: Because { input: self.input.to_owned(), actor: actor.to_owned(), reason },
+            decision,
+        };
+        self.state.apply(&decided);
+        self.out.push(decided);
+    }
+
+    fn step(&mut self, step: Step, actor: &str, reason: impl Into<String>) {
+        self.decide(Decision::Step(step), actor, reason.into());
+    }
+
+    fn mark(&mut self, mark: Mark) {
+        self.decide(Decision::Mark(mark), "engine", String::new());
+    }
+
+    fn ignore(&mut self, why: &str) {
+        self.mark(Mark::Ignored { why: why.to_owned() });
+    }
+
+    /// The evaluator of a set; `None` only where the shell forgot to make it known.
+    fn evaluator(&self, set: Digest) -> Option<&RefCell<Evaluator>> {
+        self.engine.sets.get(&set)
+    }
+
+    /// The rule that an incident was opened under, with its set.
+    fn rule_of(&self, incident: &Incident) -> Option<(Arc<RuleSet>, Rule)> {
+        let set = Arc::clone(self.evaluator(incident.set)?.borrow().set());
+        let rule = set.find(&incident.rulebook, &incident.rule)?.clone();
+        Some((set, rule))
+    }
+
+    fn set_timer(&mut self, incident: Id, what: TimerKind, due: Timestamp) {
+        let timer = Timer { id: what.id(incident), due, incident, what };
+        self.mark(Mark::TimerSet { timer });
+    }
+
+    fn drop_timer(&mut self, incident: Id, what: &TimerKind) {
+        let timer = what.id(incident);
+        if self.state.timers.contains_key(&timer) {
+            self.mark(Mark::TimerGone { timer });
+        }
+    }
+
+    fn on_timer(&mut self, timer: &Timer) {
+        self.mark(Mark::TimerGone { timer: timer.id });
+        match &timer.what {
+            TimerKind::VerifyWithin { run } => self.on_not_verified(timer.incident, *run),
+            TimerKind::Hold => self.on_held(timer.incident),
+            TimerKind::Escalate { step } => self.on_escalation_due(timer.incident, *step),
+            TimerKind::Close => self.on_close_due(timer.incident),
+        }
+    }
+}
+
+/// `rulebook/rule@digest`, as history names an actor.
+fn actor(set: &RuleSet, rule: &Rule) -> String {
+    let book = set.rulebook_of(rule);
+    let digest = book.digest.to_string();
+    format!("{}/{}@{}", book.name, rule.name, &digest[..12])
+}

@@ -1,0 +1,81 @@
+//! What people do.
+
+use paramedic_model::{CmdbDelta, Id, IncidentMove, IncidentState, OperatorAct, RunState};
+
+use super::Cx;
+use crate::decision::Step;
+
+impl Cx<'_> {
+    pub(super) fn on_operator(&mut self, by: &str, act: &OperatorAct) {
+        let who = format!("person:{by}");
+        match act {
+            OperatorAct::Acknowledge { incident } => self.acknowledge(*incident, by, &who),
+            OperatorAct::Resolve { incident, code, notes } => {
+                self.finish(*incident, &who, *code, notes.clone(), None);
+            }
+            OperatorAct::Approve { run } => {
+                if !self.is_proposed(*run) {
+                    return self.ignore("not proposed");
+                }
+                self.step(Step::RunReleased { run: *run, by: by.to_owned() }, &who, "approved");
+                let incident = self.state.runs.get(run).map(|r| r.incident);
+                if let Some(id) = incident
+                    && self.state.incidents.get(&id).is_some_and(|i| i.state == IncidentState::New)
+                {
+                    self.move_to(id, IncidentMove::Start, &who, "a remedy is under way".to_owned(), None);
+                }
+            }
+            OperatorAct::Reject { run, reason } => {
+                if !self.is_proposed(*run) {
+                    return self.ignore("not proposed");
+                }
+                let step = Step::RunRejected { run: *run, by: by.to_owned(), why: reason.clone() };
+                self.step(step, &who, reason.clone());
+                if let Some(id) = self.state.runs.get(run).map(|r| r.incident) {
+                    self.plan_next(id);
+                }
+            }
+            OperatorAct::Halt { reason } => self.operator("halt", by, &who, reason),
+            OperatorAct::Resume { reason } => self.operator("resume", by, &who, reason),
+        }
+    }
+
+    fn operator(&mut self, act: &str, by: &str, who: &str, why: &str) {
+        let step = Step::Operator { act: act.to_owned(), by: by.to_owned(), why: why.to_owned() };
+        self.step(step, who, why);
+    }
+
+    fn acknowledge(&mut self, id: Id, by: &str, who: &str) {
+        let Some(incident) = self.state.incidents.get(&id).filter(|i| i.state.is_open()) else {
+            return self.ignore("illegal move");
+        };
+        if incident.acknowledged.is_some() {
+            return self.ignore("acknowledged already");
+        }
+        let is_new = incident.state == IncidentState::New;
+        self.step(Step::Acknowledged { incident: id, by: by.to_owned() }, who, "acknowledged");
+        if is_new {
+            self.move_to(id, IncidentMove::Start, who, "acknowledged".to_owned(), None);
+        }
+        self.stop_unacknowledged(id);
+    }
+
+    fn is_proposed(&self, run: Id) -> bool {
+        self.state.runs.get(&run).is_some_and(|r| {
+            r.state == RunState::Proposed && self.state.incidents.get(&r.incident).is_some_and(|i| i.state.is_open())
+        })
+    }
+
+    /// A run that has not left is not wanted any more.
+    pub(super) fn withdraw(&mut self, run: Option<Id>, why: &str) {
+        let Some(run) = run.and_then(|id| self.state.runs.get(&id)) else { return };
+        if matches!(run.state, RunState::Pending | RunState::Proposed) {
+            self.step(Step::RunWithdrawn { run: run.id, why: why.to_owned() }, "engine", why);
+        }
+    }
+
+    pub(super) fn on_cmdb(&mut self, delta: &CmdbDelta) {
+        let reason = format!("{} CIs, {} relations", delta.cis.len(), delta.relations.len());
+        self.step(Step::CmdbChanged { delta: Box::new(delta.clone()) }, &delta.by, reason);
+    }
+}

@@ -1,0 +1,103 @@
+//! Escalations: who is told, and when.
+
+use paramedic_model::{Id, Level, Page, TimerKind};
+use paramedic_rulebook::{EscalateAt, EscalationStep, Raise};
+
+use super::{Cx, actor};
+use crate::decision::Step;
+
+impl Cx<'_> {
+    /// Pages at once where a step says `open`; sets the timers of delays. Waits for a person begin when a page
+    /// was reported, or at the opening where there is none to wait for.
+    pub(super) fn escalations_at_open(&mut self, id: Id) {
+        let Some(steps) = self.escalations(id) else { return };
+        let pages_at_open = steps.iter().any(|s| s.at == EscalateAt::Open);
+        for (index, step) in steps.iter().enumerate() {
+            match step.at {
+                EscalateAt::Open => self.page(id, index, step, "it was opened"),
+                EscalateAt::After(delay) => {
+                    self.set_timer(id, TimerKind::Escalate { step: index }, self.now.plus(delay));
+                }
+                EscalateAt::Unacknowledged(delay) if !pages_at_open => {
+                    self.set_timer(id, TimerKind::Escalate { step: index }, self.now.plus(delay));
+                }
+                EscalateAt::Unacknowledged(_) | EscalateAt::RemediesFailed | EscalateAt::RunUnknown => {}
+            }
+        }
+    }
+
+    /// The first page was reported: people's waits begin.
+    pub(super) fn start_unacknowledged(&mut self, id: Id) {
+        let waits = self.state.incidents.get(&id).is_some_and(|i| i.state.is_open() && i.acknowledged.is_none());
+        if !waits {
+            return;
+        }
+        for (index, step) in self.escalations(id).unwrap_or_default().iter().enumerate() {
+            let what = TimerKind::Escalate { step: index };
+            if let EscalateAt::Unacknowledged(delay) = step.at
+                && !self.state.timers.contains_key(&what.id(id))
+            {
+                self.set_timer(id, what, self.now.plus(delay));
+            }
+        }
+    }
+
+    pub(super) fn on_escalation_due(&mut self, id: Id, index: usize) {
+        let Some(incident) = self.state.incidents.get(&id).filter(|i| i.state.is_open()) else { return };
+        let acknowledged = incident.acknowledged.is_some();
+        let Some(step) = self.escalations(id).and_then(|steps| steps.get(index).cloned()) else { return };
+        match step.at {
+            EscalateAt::Unacknowledged(delay) if !acknowledged => {
+                self.page(id, index, &step, &format!("nobody acknowledged it for {delay}"));
+            }
+            EscalateAt::After(delay) => self.page(id, index, &step, &format!("still open after {delay}")),
+            _ => {}
+        }
+    }
+
+    /// Pages every step that waits for this.
+    pub(super) fn escalate_on(&mut self, id: Id, at: EscalateAt, reason: &str) {
+        for (index, step) in self.escalations(id).unwrap_or_default().iter().enumerate() {
+            if step.at == at {
+                self.page(id, index, step, reason);
+            }
+        }
+    }
+
+    /// An acknowledgement stops the waits for one.
+    pub(super) fn stop_unacknowledged(&mut self, id: Id) {
+        for (index, step) in self.escalations(id).unwrap_or_default().iter().enumerate() {
+            if matches!(step.at, EscalateAt::Unacknowledged(_)) {
+                self.drop_timer(id, &TimerKind::Escalate { step: index });
+            }
+        }
+    }
+
+    fn escalations(&self, id: Id) -> Option<Vec<EscalationStep>> {
+        self.state.incidents.get(&id).and_then(|i| self.rule_of(i)).map(|(_, rule)| rule.escalate)
+    }
+
+    fn page(&mut self, id: Id, index: usize, step: &EscalationStep, reason: &str) {
+        let Some(incident) = self.state.incidents.get(&id) else { return };
+        let path = format!("escalate/{index}");
+        let page = Page {
+            id: Page::id_of(id, &path, incident.plan.round, &step.to),
+            incident: id,
+            step: path,
+            round: incident.plan.round,
+            to: step.to.clone(),
+            reason: reason.to_owned(),
+            decided_at: self.now,
+            shadow: incident.shadow,
+        };
+        let (severity, mut impact, mut urgency) = (incident.severity, incident.impact, incident.urgency);
+        let who = self.rule_of(incident).map_or_else(|| "engine".to_owned(), |(set, rule)| actor(&set, &rule));
+        self.step(Step::PageDecided { page: Box::new(page) }, &who, format!("{}: {reason}", step.to));
+        match step.raise {
+            Some(Raise::Urgency) if urgency != Level::High => urgency = urgency.raised(),
+            Some(Raise::Impact) if impact != Level::High => impact = impact.raised(),
+            _ => return,
+        }
+        self.step(Step::IncidentRaised { incident: id, severity, impact, urgency }, &who, reason);
+    }
+}

@@ -1,0 +1,257 @@
+//! Events: known ids, alerts and their occurrences, parked resolves; then the rules.
+
+use std::borrow::Cow;
+
+use paramedic_model::{Alert, AlertKey, Id, Kind, OwnedEvent, Parked, SeenId, Severity, Span, Status, Timestamp};
+use paramedic_rulebook::{Matches, RuleIx};
+use serde_json::json;
+
+use super::{Cx, EventInput};
+use crate::decision::Mark;
+use crate::state::{KEEP_IDS, MAX_IDS, MAX_PARKED, PARK};
+
+/// How many old things are forgotten in one step, at most.
+const FORGET_AT_ONCE: usize = 64;
+
+impl Cx<'_> {
+    pub(super) fn on_event(&mut self, input: &EventInput) {
+        self.forget();
+        let event = &input.event;
+        let key = AlertKey { source: event.source.to_string(), dedup_key: event.dedup_key().into_owned() };
+        if self.is_known(event) {
+            return self.on_repeat(&key);
+        }
+        let set = self.state.head.set;
+        let matches = if input.set == set { input.matches.clone() } else { self.match_under_current(event) };
+        match event.status {
+            Status::Firing => self.on_firing(event, key, &matches),
+            Status::Resolved => self.on_resolved(event, key, &matches),
+        }
+    }
+
+    fn match_under_current(&self, event: &OwnedEvent) -> Matches {
+        self.evaluator(self.state.head.set).map(|e| e.borrow_mut().matches(event)).unwrap_or_default()
+    }
+
+    /// Known (source, id)s, parked resolves and ended alerts grow old.
+    fn forget(&mut self) {
+        let (now, state) = (self.now, &self.state);
+        let before = |keep: Span| Timestamp::from_nanos(now.as_nanos().saturating_sub(keep.as_nanos()));
+        let (old_ids, old_parked) = (before(KEEP_IDS), before(PARK));
+        let too_many = state.seen.len().saturating_sub(MAX_IDS);
+        let seen: Vec<SeenId> = state
+            .seen_order
+            .iter()
+            .take(FORGET_AT_ONCE)
+            .enumerate()
+            .take_while(|(n, (at, _))| *at < old_ids || *n < too_many)
+            .map(|(_, (_, id))| id.clone())
+            .collect();
+        let parked: Vec<AlertKey> = state
+            .parked_order
+            .iter()
+            .take(FORGET_AT_ONCE)
+            .take_while(|(at, _)| *at < old_parked)
+            .map(|(_, key)| key.clone())
+            .collect();
+        let alerts: Vec<AlertKey> = state
+            .ended
+            .iter()
+            .take(FORGET_AT_ONCE)
+            .take_while(|(at, _)| *at < old_ids)
+            .map(|(_, key)| key.clone())
+            .collect();
+        if !(seen.is_empty() && parked.is_empty() && alerts.is_empty()) {
+            self.mark(Mark::Forgotten { alerts, parked, seen });
+        }
+    }
+
+    fn is_known(&self, event: &OwnedEvent) -> bool {
+        seen_id(event).is_some_and(|id| self.state.seen.contains_key(&id))
+    }
+
+    /// A repeat refreshes last-seen and counts; it never opens, acts or is evidence.
+    fn on_repeat(&mut self, key: &AlertKey) {
+        if self.state.alerts.contains_key(key) {
+            self.mark(Mark::Repeat { alert: key.clone() });
+        } else {
+            self.ignore("repeat");
+        }
+    }
+
+    fn remember(&mut self, event: &OwnedEvent) {
+        if let Some(id) = seen_id(event) {
+            self.mark(Mark::Seen { id });
+        }
+    }
+
+    fn on_firing(&mut self, event: &OwnedEvent, key: AlertKey, matches: &Matches) {
+        if matches.is_empty() {
+            return self.ignore("no match");
+        }
+        self.remember(event);
+        if matches.when.is_empty() {
+            return self.on_clears(event, matches);
+        }
+        let known = self.state.alerts.get(&key).cloned();
+        let began = event.began.or(known.as_ref().filter(|a| a.is_open()).map(|a| a.began)).unwrap_or(event.time);
+        match known {
+            Some(alert) if alert.is_open() => {
+                let worse = worst(alert.severity, event.severity);
+                if event.kind == Kind::Alert && began <= alert.began && worse == alert.severity {
+                    return self.on_repeat(&key);
+                }
+                self.mark(Mark::AlertSeen { alert: key.clone(), began: began.max(alert.began), severity: worse });
+            }
+            Some(Alert { closed: Some(closed), .. }) if began < closed => return self.ignore("late firing"),
+            _ => {
+                let alert = new_alert(event, key.clone(), began, self.now);
+                self.mark(Mark::AlertOpened { alert: Box::new(alert) });
+            }
+        }
+        for rule in &matches.when {
+            self.on_match(event, &key, *rule);
+        }
+        self.on_clears(event, matches);
+        let met = self.state.parked.get(&key).filter(|p| began <= p.time && self.now.since(p.at) <= PARK).cloned();
+        if let Some(parked) = met {
+            self.mark(Mark::ParkedMet { alert: key.clone() });
+            self.close_alert(event, &key, parked.time);
+        }
+    }
+
+    fn on_resolved(&mut self, event: &OwnedEvent, key: AlertKey, matches: &Matches) {
+        let Some(alert) = self.state.alerts.get(&key).filter(|a| a.is_open()).cloned() else {
+            if !matches.clear.is_empty() || !matches.verify.is_empty() || !matches.when.is_empty() {
+                self.remember(event);
+                matches.when.iter().for_each(|rule| self.on_match(event, &key, *rule));
+                self.on_clears(event, matches);
+            }
+            return self.park(event, key);
+        };
+        self.remember(event);
+        if event.time < alert.began {
+            return self.ignore("resolve of an earlier occurrence");
+        }
+        let (joined, changed) = join(event, &alert);
+        let rematched;
+        let matches = if changed {
+            rematched = self.match_under_current(&joined);
+            &rematched
+        } else {
+            matches
+        };
+        matches.when.iter().for_each(|rule| self.on_match(&joined, &key, *rule));
+        self.on_clears(&joined, matches);
+        self.close_alert(&joined, &key, joined.time);
+    }
+
+    /// With nothing open, a resolve waits a minute for its firing.
+    fn park(&mut self, event: &OwnedEvent, key: AlertKey) {
+        if self.state.parked.len() >= MAX_PARKED
+            && !self.state.parked.contains_key(&key)
+            && let Some((_, oldest)) = self.state.parked_order.first().cloned()
+        {
+            self.mark(Mark::Forgotten { alerts: vec![], parked: vec![oldest], seen: vec![] });
+        }
+        self.mark(Mark::ResolveParked { parked: Parked { key, time: event.time, at: self.now } });
+    }
+
+    /// An occurrence ends; incidents without a `clear` of their own end with their last alert.
+    fn close_alert(&mut self, event: &OwnedEvent, key: &AlertKey, time: Timestamp) {
+        let incidents = self.state.alerts.get(key).map(|a| a.incidents.clone()).unwrap_or_default();
+        self.mark(Mark::AlertClosed { alert: key.clone(), time });
+        for id in incidents {
+            let Some(incident) = self.state.incidents.get(&id).filter(|i| i.state.is_open()) else { continue };
+            let by_alerts = self.rule_of(incident).is_none_or(|(_, rule)| rule.clear.is_none());
+            if by_alerts && self.state.all_ended(id) {
+                self.on_evidence(id, event, time);
+            }
+        }
+    }
+
+    /// Explicit `clear`s and `verify`s, under the active set and under those that open incidents keep.
+    fn on_clears(&mut self, event: &OwnedEvent, matches: &Matches) {
+        let current = self.state.head.set;
+        let shown: Vec<(RuleIx, Option<usize>)> = matches
+            .clear
+            .iter()
+            .map(|rule| (*rule, None))
+            .chain(matches.verify.iter().map(|(rule, step)| (*rule, Some(*step))))
+            .collect();
+        for (rule, step) in shown {
+            self.on_clear(event, current, rule, step);
+        }
+        for (set, old) in &self.engine.sets {
+            if *set == current || !self.state.open_by_set.contains_key(set) {
+                continue;
+            }
+            let found = old.borrow_mut().matches(event);
+            for rule in found.clear {
+                self.on_clear(event, *set, rule, None);
+            }
+            for (rule, step) in found.verify {
+                self.on_clear(event, *set, rule, Some(step));
+            }
+        }
+    }
+}
+
+fn seen_id(event: &OwnedEvent) -> Option<SeenId> {
+    event.id.as_ref().map(|id| SeenId { source: event.source.to_string(), id: id.to_string() })
+}
+
+fn new_alert(event: &OwnedEvent, key: AlertKey, began: Timestamp, now: Timestamp) -> Alert {
+    Alert {
+        key,
+        type_: event.type_.to_string(),
+        ci: event.ci.clone(),
+        labels: event.labels.clone(),
+        severity: event.severity,
+        began,
+        closed: None,
+        last_seen: now,
+        repeats: 0,
+        sampled: event.kind != Kind::Alert,
+        incidents: Vec::new(),
+    }
+}
+
+/// The worse of two; anything is worse than unknown.
+pub(super) fn worst(a: Severity, b: Severity) -> Severity {
+    if b.rank() > a.rank() { b } else { a }
+}
+
+/// A resolve that carries only the key is joined to its alert, so that rules see it whole.
+fn join(event: &OwnedEvent, alert: &Alert) -> (OwnedEvent, bool) {
+    let mut joined = event.clone();
+    let mut changed = false;
+    if joined.ci.best().is_none() && alert.ci.best().is_some() {
+        joined.ci = alert.ci.clone();
+        changed = true;
+    }
+    if joined.labels.is_empty() && !alert.labels.is_empty() {
+        joined.labels = alert.labels.clone();
+        changed = true;
+    }
+    if joined.severity == Severity::Unknown && alert.severity != Severity::Unknown {
+        joined.severity = alert.severity;
+        changed = true;
+    }
+    if joined.type_.is_empty() {
+        joined.type_ = Cow::Owned(alert.type_.clone());
+        changed = true;
+    }
+    (joined, changed)
+}
+
+/// The input id of an event: (source, event id); of one without an id, a digest of what it says.
+pub fn event_input_id(event: &paramedic_model::Event<'_>) -> String {
+    match &event.id {
+        Some(id) => format!("{}|{id}", event.source),
+        None => {
+            let said = json!([event.source, event.dedup_key(), event.status, event.time, event.value, event.raw]);
+            format!("{}|{}", event.source, Id::of(&said))
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! Remedies: the next one, its target and parameters, and what evidence says about it.
+
+use std::collections::BTreeMap;
+
+use paramedic_model::{
+    Attribute, Autonomy, Ci, CmdbDelta, Id, Incident, IncidentMove, IncidentState, OperationalStatus, Run, RunState,
+    Target, Verdict,
+};
+use paramedic_rulebook::{Ctx, Field, RemedyStep, Rule, RuleSet, TargetSpec};
+use serde_json::{Value, json};
+
+use super::{Cx, actor};
+use crate::decision::Step;
+
+/// The step path of a remedy.
+pub(super) fn path(index: usize) -> String {
+    format!("remedy/{index}")
+}
+
+/// The remedy of a step path.
+pub(super) fn index(path: &str) -> Option<usize> {
+    path.strip_prefix("remedy/")?.parse().ok()
+}
+
+impl Cx<'_> {
+    /// Goes on with the first untried remedy that can be run here; with none left, says so.
+    pub(super) fn plan_next(&mut self, id: Id) {
+        loop {
+            let Some(incident) = self.state.incidents.get(&id).filter(|i| i.state.is_open()) else { return };
+            if incident.plan.current.is_some() || incident.plan.exhausted {
+                return;
+            }
+            let Some((set, rule)) = self.rule_of(incident) else { return };
+            if rule.remedy.is_empty() {
+                return;
+            }
+            let next = incident.plan.next;
+            let who = actor(&set, &rule);
+            let Some(step) = rule.remedy.get(next) else {
+                self.step(Step::RemediesFailed { incident: id }, &who, "every remedy was tried");
+                return self.escalate_on(id, paramedic_rulebook::EscalateAt::RemediesFailed, "every remedy failed");
+            };
+            // Under `record` only the first remedy is decided: whether it would have worked, nobody knows.
+            let autonomy = self.autonomy_of(&set, &rule);
+            if next > 0 && autonomy <= Autonomy::Record {
+                return;
+            }
+            match self.make_run(incident, &set, &rule, step, next, autonomy) {
+                Ok(run) => return self.decide_run(run, next, &who),
+                Err(why) => {
+                    let reason = why.clone();
+                    self.step(Step::RemedySkipped { incident: id, index: next, why }, &who, reason);
+                }
+            }
+        }
+    }
+
+    /// What the active set's grants leave of what the rulebook asked when the incident was opened.
+    fn autonomy_of(&self, opened_under: &RuleSet, rule: &Rule) -> Autonomy {
+        let book = opened_under.rulebook_of(rule);
+        match self.evaluator(self.state.head.set) {
+            Some(active) => active.borrow().set().grants.effective(&book.name, book.autonomy),
+            None => Autonomy::Observe,
+        }
+    }
+
+    fn decide_run(&mut self, run: Run, index: usize, who: &str) {
+        let (incident, state) = (run.incident, run.state);
+        let reason = match state {
+            RunState::WouldBe => format!("would run {} on {}", run.playbook, run.target.name),
+            RunState::Proposed => format!("proposes {} on {}", run.playbook, run.target.name),
+            _ => format!("{} on {}", run.playbook, run.target.name),
+        };
+        self.step(Step::RunDecided { run: Box::new(run), index }, who, reason);
+        let is_new = self.state.incidents.get(&incident).is_some_and(|i| i.state == IncidentState::New);
+        if state == RunState::Pending && is_new {
+            self.move_to(incident, IncidentMove::Start, who, "a remedy is under way".to_owned(), None);
+        }
+    }
+
+    fn make_run(
+        &self,
+        incident: &Incident,
+        set: &RuleSet,
+        rule: &Rule,
+        step: &RemedyStep,
+        index: usize,
+        autonomy: Autonomy,
+    ) -> Result<Run, String> {
+        let playbook =
+            set.playbooks.get(&step.playbook).ok_or_else(|| format!("no playbook is named {}", step.playbook))?;
+        let target = self.target_of(incident, set, step)?;
+        let parameters = playbook.bind(&self.parameters(incident, set, step)?).map_err(|e| e.to_string())?;
+        let state = match autonomy {
+            Autonomy::Observe | Autonomy::Record => RunState::WouldBe,
+            Autonomy::Propose => RunState::Proposed,
+            Autonomy::Auto => RunState::Pending,
+        };
+        let step_path = path(index);
+        Ok(Run {
+            id: Run::id_of(incident.id, &step_path, incident.plan.round, target.id),
+            incident: incident.id,
+            step: step_path,
+            round: incident.plan.round,
+            playbook: playbook.name.clone(),
+            target,
+            parameters,
+            effect: playbook.effect,
+            on_unknown: playbook.on_unknown,
+            timeout: playbook.timeout,
+            rulebook: incident.rulebook.clone(),
+            rule: rule.name.clone(),
+            set: set.digest,
+            state,
+            decided_at: self.now,
+            released_at: (state == RunState::Pending).then_some(self.now),
+            started_at: None,
+            reported_at: None,
+            message: None,
+            facts: BTreeMap::new(),
+            verdict: None,
+            decided_by: None,
+        })
+    }
+
+    /// From the CMDB, by exact id or name; an empty or unresolvable target selects nothing and is an error.
+    fn target_of(&self, incident: &Incident, set: &RuleSet, step: &RemedyStep) -> Result<Target, String> {
+        let ci = match &step.target {
+            TargetSpec::About => incident.ci.and_then(|id| self.state.cmdb.get(id)).ok_or_else(|| {
+                format!("the CMDB knows no CI {:?} to act on", incident.about.as_deref().unwrap_or_default())
+            })?,
+            TargetSpec::Computed(expr) => {
+                let name = self.with_event(incident, set, |evaluator, ctx| evaluator.target(*expr, ctx))?;
+                self.state.cmdb.named(&name).map_err(|e| e.to_string())?
+            }
+        };
+        Ok(Target {
+            id: ci.id,
+            name: ci.name.clone(),
+            class: ci.class.clone(),
+            environment: ci.environment.clone(),
+        })
+    }
+
+    fn parameters(
+        &self,
+        incident: &Incident,
+        set: &RuleSet,
+        step: &RemedyStep,
+    ) -> Result<BTreeMap<String, Value>, String> {
+        let mut values = BTreeMap::new();
+        for (name, field) in &step.with {
+            let value = match field {
+                Field::Given(value) => value.clone(),
+                Field::Computed(expr) => {
+                    self.with_event(incident, set, |evaluator, ctx| evaluator.eval(*expr, ctx))?
+                }
+            };
+            if !value.is_null() {
+                values.insert(name.clone(), value);
+            }
+        }
+        Ok(values)
+    }
+
+    /// Evaluates on the event that opened the incident, under the set that it was opened under.
+    fn with_event<T>(
+        &self,
+        incident: &Incident,
+        set: &RuleSet,
+        f: impl FnOnce(&mut paramedic_rulebook::Evaluator, &Ctx<'_>) -> Result<T, paramedic_rulebook::EvalError>,
+    ) -> Result<T, String> {
+        let evaluator = self.evaluator(set.digest).ok_or("the rule set is not known")?;
+        let event = incident.event.as_deref().ok_or("the event that opened the incident is not kept")?;
+        let about = incident.ci.and_then(|id| self.state.cmdb.get(id));
+        let ctx = Ctx { event, about, cmdb: &self.state.cmdb, now: self.now };
+        f(&mut evaluator.borrow_mut(), &ctx).map_err(|e| e.to_string())
+    }
+
+    /// No recovery within the step's `verify`.
+    pub(super) fn on_not_verified(&mut self, incident: Id, run: Id) {
+        let Some(current) = self.state.incidents.get(&incident).filter(|i| i.state.is_open()) else { return };
+        // Recovery was seen and has only to stay: the hold decides.
+        if current.plan.current != Some(run) || current.evidence.is_some() {
+            return;
+        }
+        let Some(run) = self.state.runs.get(&run).cloned() else { return };
+        if run.state == RunState::Unknown {
+            // Nobody knows whether it still acts: nothing else may run on that target.
+            let why = "unknown, and no evidence in time";
+            return self.escalate_on(incident, paramedic_rulebook::EscalateAt::RunUnknown, why);
+        }
+        let within = self.rule_of(current).and_then(|(_, rule)| {
+            let step = rule.remedy.get(index(&run.step)?)?;
+            Some(step.verify.within)
+        });
+        let reason = format!("no recovery was seen within {}", within.unwrap_or_default());
+        self.step(Step::RunJudged { run: run.id, verdict: Verdict::NotVerified }, "monitoring", reason);
+        self.ci_after_run(&run, Some(false));
+        self.plan_next(incident);
+    }
+
+    /// Writes a run's result back to the CI that it acted on: last remediation, facts, operational status.
+    pub(super) fn ci_after_run(&mut self, run: &Run, verified: Option<bool>) {
+        let Some(ci) = self.state.cmdb.get(run.target.id) else { return };
+        let source = format!("run:{}", run.id);
+        let attribute = |value: Value| Attribute { value, source: source.clone(), at: self.now };
+        let Some(run) = self.state.runs.get(&run.id) else { return };
+        let last = json!({
+            "run": run.id,
+            "playbook": run.playbook,
+            "result": run.state.name(),
+            "verified": verified,
+            "incident": run.incident,
+        });
+        let mut attributes = BTreeMap::from([("last_remediation".to_owned(), attribute(last))]);
+        for (name, value) in &run.facts {
+            attributes.insert(format!("fact.{name}"), attribute(value.clone()));
+        }
+        let operational_status = match verified {
+            Some(true) => OperationalStatus::Operational,
+            Some(false) => OperationalStatus::NonOperational,
+            None if run.state == RunState::Failed => OperationalStatus::NonOperational,
+            None => OperationalStatus::RepairInProgress,
+        };
+        let change = Ci {
+            attributes,
+            operational_status: Some(operational_status),
+            external_ids: vec![],
+            environment: None,
+            criticality: None,
+            owner: None,
+            ..ci.clone()
+        };
+        let reason = format!("{} on {}: {}", run.playbook, run.target.name, run.state.name());
+        let delta = CmdbDelta { by: source.clone(), cis: vec![change], relations: vec![] };
+        self.step(Step::CmdbChanged { delta: Box::new(delta) }, &source, reason);
+    }
+}

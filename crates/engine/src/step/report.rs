@@ -1,0 +1,115 @@
+//! Reports of the dispatcher: what became of runs and pages.
+
+use paramedic_model::{Id, OnUnknown, PageReport, Run, RunReport, RunState, Span, TimerKind, Timestamp};
+use paramedic_rulebook::EscalateAt;
+
+use super::{Cx, incident::waits_for_report};
+use crate::decision::Step;
+
+impl Cx<'_> {
+    pub(super) fn on_run_report(&mut self, report: &RunReport) {
+        let Some(run) = self.state.runs.get(&report.run) else { return self.ignore("report of an unknown run") };
+        if !run.state.may_become(report.state) {
+            return self.ignore("late report");
+        }
+        let (id, incident) = (run.id, run.incident);
+        let reason = match report.verdicts.iter().find(|v| v.says == paramedic_model::GuardSays::Deny) {
+            Some(v) => format!("{}: {}", v.guard, v.reason),
+            None if report.message.is_empty() => report.state.name().to_owned(),
+            None => format!("{}: {}", report.state.name(), report.message),
+        };
+        self.step(Step::RunReported { report: Box::new(report.clone()) }, &format!("run:{id}"), reason);
+        let Some(run) = self.state.runs.get(&id).cloned() else { return };
+        match run.state {
+            RunState::Succeeded => {
+                self.ci_after_run(&run, None);
+                self.on_run_done(&run, true);
+            }
+            RunState::Failed => {
+                self.ci_after_run(&run, None);
+                self.on_run_done(&run, false);
+            }
+            RunState::Denied => self.on_run_done(&run, false),
+            RunState::Unknown => self.on_run_unknown(incident, &run),
+            _ => {}
+        }
+    }
+
+    /// A run's report never resolves: evidence does. A failed or denied one makes way for the next remedy.
+    fn on_run_done(&mut self, run: &Run, succeeded: bool) {
+        let Some(incident) = self.state.incidents.get(&run.incident).filter(|i| i.state.is_open()) else { return };
+        if incident.plan.current != Some(run.id) {
+            return;
+        }
+        let (id, evidence) = (incident.id, incident.evidence.clone());
+        match evidence {
+            // Recovery was seen while it was in flight: now it has only to stay.
+            Some(seen) => self.hold_from(id, run, seen.at),
+            None if succeeded => {
+                let within = self.verify_within(run);
+                self.set_timer(id, TimerKind::VerifyWithin { run: run.id }, self.now.plus(within));
+            }
+            None => {
+                self.leave_plan(run);
+                self.plan_next(id);
+            }
+        }
+    }
+
+    fn hold_from(&mut self, incident: Id, run: &Run, seen: Timestamp) {
+        let due = seen.plus(self.hold_of(incident, Some(run)));
+        if due <= self.now {
+            self.on_held(incident);
+        } else {
+            self.set_timer(incident, TimerKind::Hold, due);
+        }
+    }
+
+    /// The run that failed or was denied is not the plan's any more.
+    fn leave_plan(&mut self, run: &Run) {
+        let reason = run.message.clone().unwrap_or_default();
+        let verdict = paramedic_model::Verdict::NotVerified;
+        self.step(Step::RunJudged { run: run.id, verdict }, "engine", reason);
+    }
+
+    fn verify_within(&self, run: &Run) -> Span {
+        let rule = self.state.incidents.get(&run.incident).and_then(|i| self.rule_of(i));
+        let step = super::remedy::index(&run.step);
+        match (rule, step) {
+            (Some((_, rule)), Some(step)) => rule.remedy.get(step).map_or(Span::ZERO, |s| s.verify.within),
+            _ => Span::ZERO,
+        }
+    }
+
+    /// Nobody knows. No later remedy runs on that target meanwhile; people are told. Where the playbook lets
+    /// evidence decide, evidence is waited for.
+    fn on_run_unknown(&mut self, incident: Id, run: &Run) {
+        self.escalate_on(incident, EscalateAt::RunUnknown, "nobody knows whether the run happened");
+        if run.on_unknown == OnUnknown::Verify {
+            let within = self.verify_within(run);
+            self.set_timer(incident, TimerKind::VerifyWithin { run: run.id }, self.now.plus(within));
+            let seen = self.state.incidents.get(&incident).and_then(|i| i.evidence.clone());
+            if let Some(seen) = seen.filter(|_| !waits_for_report(run)) {
+                self.hold_from(incident, run, seen.at);
+            }
+        }
+    }
+
+    pub(super) fn on_page_report(&mut self, report: &PageReport) {
+        let Some(incident) = self.state.incidents.get(&report.incident) else {
+            return self.ignore("report of an unknown page");
+        };
+        let (id, first) = (incident.id, incident.paged_at.is_none());
+        let step = Step::PageReported {
+            page: report.page,
+            incident: id,
+            delivered: report.delivered,
+            message: report.message.clone(),
+        };
+        let reason = if report.delivered { "delivered" } else { "not delivered" };
+        self.step(step, "notifier", reason);
+        if first {
+            self.start_unacknowledged(id);
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Rhai: the sandbox, what an expression may say, and the pure subset of it.
+
+pub(crate) mod json;
+pub(crate) mod objects;
+pub(crate) mod sandbox;

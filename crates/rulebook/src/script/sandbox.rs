@@ -1,0 +1,186 @@
+//! The Rhai engine for rulebooks: no clock, no files, no output, bounded in everything, and with the
+//! comparisons of [`crate::value`].
+
+use rhai::packages::{
+    ArithmeticPackage, BasicArrayPackage, BasicIteratorPackage, BasicMapPackage, BasicMathPackage, BasicStringPackage,
+    MoreStringPackage, Package,
+};
+use rhai::{Array, Dynamic, Engine, ImmutableString, OptimizationLevel, Scope};
+
+use super::objects::{CiObject, Current, SeverityObject, dynamic, register_cmdb, register_event, val};
+use crate::condition::Lit;
+use crate::value::{Op, Val};
+use paramedic_model::Severity;
+
+/// What a condition may cost, in Rhai operations; about a millisecond.
+pub(crate) const CONDITION_OPERATIONS: u64 = 10_000;
+/// What a value may cost: it may walk the neighbours of a CI.
+pub(crate) const VALUE_OPERATIONS: u64 = 500_000;
+
+const STRING_BYTES: usize = 256 * 1024;
+const ARRAY_ITEMS: usize = 100_000;
+const MAP_ITEMS: usize = 1_000;
+const DEPTH: usize = 64;
+
+/// The names that stand for values everywhere, and what they are.
+pub(crate) const CONSTANTS: [(&str, Lit); 10] = [
+    ("INFO", Lit::Severity(Severity::Info)),
+    ("WARNING", Lit::Severity(Severity::Warning)),
+    ("MINOR", Lit::Severity(Severity::Minor)),
+    ("MAJOR", Lit::Severity(Severity::Major)),
+    ("CRITICAL", Lit::Severity(Severity::Critical)),
+    ("FIRING", Lit::Word("firing")),
+    ("RESOLVED", Lit::Word("resolved")),
+    ("HIGH", Lit::Int(1)),
+    ("MEDIUM", Lit::Int(2)),
+    ("LOW", Lit::Int(3)),
+];
+
+/// The functions and methods that an expression may call. Everything else is refused at load.
+pub(crate) const FUNCTIONS: [&str; 45] = [
+    "has", "num", "label", "dependents", "dependencies", "ci", "contains", "starts_with", "ends_with", "index_of",
+    "sub_string", "split", "to_lower", "to_upper", "len", "is_empty", "to_string", "to_int", "to_float", "parse_int",
+    "parse_float", "abs", "sign", "floor", "ceiling", "round", "sqrt", "min", "max", "filter", "map", "some", "all",
+    "find", "reduce", "extract", "keys", "values", "get", "range", "is_nan", "is_odd", "is_even", "curry", "concat",
+];
+
+/// Builds the engine. `current` is the event that `label(name)` reads.
+pub(crate) fn engine(current: &Current) -> Engine {
+    let mut engine = Engine::new_raw();
+    for package in [
+        ArithmeticPackage::new().as_shared_module(),
+        BasicMathPackage::new().as_shared_module(),
+        BasicStringPackage::new().as_shared_module(),
+        MoreStringPackage::new().as_shared_module(),
+        BasicArrayPackage::new().as_shared_module(),
+        BasicMapPackage::new().as_shared_module(),
+        BasicIteratorPackage::new().as_shared_module(),
+    ] {
+        engine.register_global_module(package);
+    }
+    limit(&mut engine);
+    // Built-in operators would come before ours: theirs are epsilon-relative and hold across types. And the
+    // optimiser would fold comparisons of constants with them.
+    engine.set_fast_operators(false);
+    engine.set_optimization_level(OptimizationLevel::None);
+    engine.set_strict_variables(true);
+    register_comparisons(&mut engine);
+    register_functions(&mut engine);
+    register_event(&mut engine, current);
+    register_cmdb(&mut engine);
+    engine
+}
+
+fn limit(engine: &mut Engine) {
+    engine
+        .set_max_operations(CONDITION_OPERATIONS)
+        .set_max_call_levels(16)
+        .set_max_expr_depths(DEPTH, DEPTH)
+        .set_max_string_size(STRING_BYTES)
+        .set_max_array_size(ARRAY_ITEMS)
+        .set_max_map_size(MAP_ITEMS)
+        .set_max_variables(64)
+        .set_max_functions(32)
+        .set_max_strings_interned(256);
+    for symbol in ["eval", "print", "debug", "while", "loop", "for", "do"] {
+        engine.disable_symbol(symbol);
+    }
+}
+
+fn register_comparisons(engine: &mut Engine) {
+    for op in Op::ALL {
+        engine.register_fn(op.sign(), move |a: Dynamic, b: Dynamic| op.holds(&val(&a), &val(&b)));
+    }
+    engine.register_fn("==", |a: CiObject, b: CiObject| a.id == b.id);
+    engine.register_fn("!=", |a: CiObject, b: CiObject| a.id != b.id);
+    engine.register_fn("contains", |list: &mut Array, item: Dynamic| {
+        let item = val(&item);
+        list.iter().any(|x| Op::Eq.holds(&val(x), &item))
+    });
+    engine.register_fn("!", |b: bool| !b);
+}
+
+fn register_functions(engine: &mut Engine) {
+    engine.register_fn("has", |value: Dynamic| !value.is_unit());
+    engine.register_fn("num", |value: Dynamic| dynamic(val(&value).num()));
+    engine.register_fn("to_string", |severity: SeverityObject| severity.0.name());
+    engine.register_fn("max", |a: i64, b: i64| a.max(b)).register_fn("min", |a: i64, b: i64| a.min(b));
+    engine.register_fn("max", |a: f64, b: f64| a.max(b)).register_fn("min", |a: f64, b: f64| a.min(b));
+    // A missing text contains nothing, has no length: it fits no condition, and is no failure.
+    for name in ["contains", "starts_with", "ends_with"] {
+        engine.register_fn(name, |(): (), _: Dynamic| false);
+    }
+    for name in ["len", "to_lower", "to_upper", "to_string", "to_int", "to_float", "abs", "is_empty"] {
+        engine.register_fn(name, |(): ()| ());
+    }
+    engine.register_fn("split", |(): (), _: Dynamic| Array::new());
+    for name in ["sub_string", "index_of"] {
+        engine.register_fn(name, |(): (), _: Dynamic| ());
+    }
+    engine.register_fn("sub_string", |(): (), _: Dynamic, _: Dynamic| ());
+    engine.register_fn("concat", |a: ImmutableString, b: ImmutableString| a + b);
+}
+
+/// A scope that holds the constants.
+pub(crate) fn constants() -> Scope<'static> {
+    let mut scope = Scope::new();
+    for (name, lit) in &CONSTANTS {
+        scope.push_constant_dynamic(*name, dynamic(lit.val()));
+    }
+    scope
+}
+
+/// The constant of a name.
+pub(crate) fn constant(name: &str) -> Option<&'static Lit> {
+    CONSTANTS.iter().find(|(n, _)| *n == name).map(|(_, lit)| lit)
+}
+
+/// Names that a value may use besides `event`.
+pub(crate) const VALUE_NAMES: [&str; 3] = ["about", "cmdb", "now"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comparisons_in_scripts_are_the_table_of_values() {
+        let engine = engine(&Current::default());
+        for (text, expected) in [
+            ("1 == 1.0", true),
+            ("9007199254740993 == 9007199254740992.0", false),
+            ("0.1 + 0.2 == 0.3", false),
+            ("() == ()", false),
+            ("() != 1", false),
+            ("\"5\" != 5", false),
+            ("\"a\" < \"b\"", true),
+            ("2 in [1, 2.0]", true),
+            ("() in [()]", false),
+            ("CRITICAL > MAJOR", true),
+            ("CRITICAL != 5", false),
+            ("!(1 > 2)", true),
+        ] {
+            let ast = engine.compile_expression_with_scope(&constants(), text).unwrap();
+            assert_eq!(engine.eval_ast_with_scope::<bool>(&mut constants(), &ast).unwrap(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn nothing_in_a_script_reaches_outside() {
+        let engine = engine(&Current::default());
+        for text in ["eval(\"1\")", "sleep(1)", "timestamp()", "print(1)", "Fn(\"sleep\").call(1)", "rand()"] {
+            let outcome = engine
+                .compile_expression_with_scope(&constants(), text)
+                .map_err(|e| e.to_string())
+                .and_then(|ast| engine.eval_ast::<Dynamic>(&ast).map_err(|e| e.to_string()));
+            assert!(outcome.is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_missing_text_fits_nothing_and_fails_nothing() {
+        let engine = engine(&Current::default());
+        assert!(!engine.eval::<bool>("().contains(\"x\")").unwrap());
+        assert!(!engine.eval::<bool>("().len() > 3").unwrap());
+        assert!(matches!(val(&engine.eval::<Dynamic>("num(\"x\")").unwrap()), Val::Missing));
+    }
+}
