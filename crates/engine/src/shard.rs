@@ -158,6 +158,22 @@ impl Shard {
         self.decided.clear();
     }
 
+    /// Begins a batch of a history that is repeated: the clock had come to `floor` by then.
+    pub fn begin_again(&mut self, floor: Timestamp, cap: Timestamp) {
+        self.clock = self.clock.max(floor);
+        self.begin(cap);
+    }
+
+    /// The batch goes on with a later reading of the wall clock.
+    pub fn raise_cap(&mut self, cap: Timestamp) {
+        self.cap = self.cap.max(cap);
+    }
+
+    /// Whether anything was decided in this batch so far.
+    pub fn has_decided(&self) -> bool {
+        !self.decided.is_empty()
+    }
+
     /// A stamp for a record of the batch: never above the cap, never below the clock.
     pub fn stamp(&self, record: Timestamp) -> Timestamp {
         record.min(self.cap).max(self.clock)
@@ -277,6 +293,7 @@ impl Shard {
             epoch: self.epoch,
             batch: self.batch,
             set: self.began_under,
+            set_after: self.active,
             floor: self.floor,
             cap: self.cap,
             end: self.clock,

@@ -177,6 +177,8 @@ pub struct JournalRow {
     pub batch: u64,
     /// The rule set that was active when the batch began.
     pub set: Digest,
+    /// The rule set that is active after it, for scopes that are met from then on.
+    pub set_after: Digest,
     /// The shard's clock before the batch.
     pub floor: Timestamp,
     /// One reading of the wall clock a batch: bounds its stamps.

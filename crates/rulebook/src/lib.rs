@@ -6,7 +6,7 @@ pub mod evaluator;
 pub mod load;
 pub mod rules;
 pub mod scope;
-mod script;
+pub(crate) mod script;
 mod value;
 
 pub use diagnostics::{Diagnostic, Gravity};

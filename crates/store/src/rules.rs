@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use paramedic_model::{HistoryRow, IncidentMove, IncidentState, JournalRow, OutboxRow, OutboxState, ScopeChanges, incident};
+use paramedic_model::{Digest, IncidentMove, IncidentState, JournalRow, OutboxRow, OutboxState, ScopeChanges, incident};
 
 use crate::{Batch, OutboxMove, Result, StoreError};
 
@@ -37,25 +37,28 @@ pub(crate) fn check_journal(batch: &Batch, row: &JournalRow, last: u64) -> Resul
     Ok(())
 }
 
-/// The rows continue the scope's history without a gap, and the head says where it ends.
-pub(crate) fn check_history(changes: &ScopeChanges, last_seq: u64) -> Result<()> {
+/// The rows continue the scope's chain, which ends at row `last_seq` with `last_hash`, without a gap, and the head
+/// says where they end. That each row follows from the one before is the audit's to prove; here it is looked at
+/// where the batch meets the store.
+pub(crate) fn check_history(changes: &ScopeChanges, last_seq: u64, last_hash: Digest) -> Result<()> {
     let fail = |cause: String| Err(refused("history", format!("scope {}: {cause}", changes.scope)));
-    let mut last = last_seq;
-    for row in &changes.history {
+    let (mut last, mut hash) = (last_seq, last_hash);
+    for (i, row) in changes.history.iter().enumerate() {
         if row.seq != last + 1 {
             return fail(format!("row {} does not follow row {last}", row.seq));
         }
-        last = row.seq;
+        if i == 0 && row.hash != row.expected_hash(last_hash) {
+            return fail(format!("the hash of row {} does not follow from row {last}", row.seq));
+        }
+        (last, hash) = (row.seq, row.hash);
     }
     if changes.head.last_seq != last {
         return fail(format!("the head is at row {}, the history ends at {last}", changes.head.last_seq));
     }
-    match changes.history.last() {
-        Some(HistoryRow { hash, .. }) if *hash != changes.head.last_hash => {
-            fail(format!("the head has another hash than row {last}"))
-        }
-        _ => Ok(()),
+    if changes.head.last_hash != hash {
+        return fail(format!("the head has another hash than row {last}"));
     }
+    Ok(())
 }
 
 /// A scope stays with the shard that met it first.

@@ -1,5 +1,8 @@
 //! Rhai: the sandbox, what an expression may say, and the pure subset of it.
 
+pub(crate) mod check;
+pub(crate) mod compile;
 pub(crate) mod json;
+pub(crate) mod native;
 pub(crate) mod objects;
 pub(crate) mod sandbox;

@@ -1,1 +1,147 @@
-//! x
+//! What every store must do: one list of facts, each proved on each store.
+//!
+//! A new store gets a constructor on [`Bench`] and a line in [`on_every_store`]; a new fact gets a line at the end.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod commit;
+mod fixture;
+mod history;
+mod inbox;
+mod outbox;
+mod reading;
+mod round_trip;
+mod writer;
+
+use paramedic_model::HistoryRow;
+
+use crate::{MemoryStore, SqliteStore, Store};
+
+/// A change to one row of history behind the store's back; `None` takes the row away.
+type Alter<'a> = &'a dyn Fn(HistoryRow) -> Option<HistoryRow>;
+
+/// An empty store to prove facts on.
+pub(crate) struct Bench {
+    store: Kind,
+}
+
+enum Kind {
+    Memory(MemoryStore),
+    Sqlite(SqliteStore, tempfile::TempDir),
+}
+
+impl Bench {
+    fn memory() -> Self {
+        Self { store: Kind::Memory(MemoryStore::new()) }
+    }
+
+    fn sqlite() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&folder.path().join("store.db")).unwrap();
+        Self { store: Kind::Sqlite(store, folder) }
+    }
+
+    fn store(&self) -> &dyn Store {
+        match &self.store {
+            Kind::Memory(store) => store,
+            Kind::Sqlite(store, _) => store,
+        }
+    }
+
+    /// Alters a row of history as somebody with access to the file could.
+    fn alter_history(&self, scope: &str, seq: u64, alter: Alter<'_>) {
+        match &self.store {
+            Kind::Memory(store) => store.with_history(scope, |rows| {
+                let at = rows.iter().position(|row| row.seq == seq).unwrap();
+                match alter(rows[at].clone()) {
+                    Some(row) => rows[at] = row,
+                    None => drop(rows.remove(at)),
+                }
+            }),
+            Kind::Sqlite(_, folder) => alter_file(&folder.path().join("store.db"), scope, seq, alter),
+        }
+    }
+}
+
+fn alter_file(path: &std::path::Path, scope: &str, seq: u64, alter: Alter<'_>) {
+    let conn = rusqlite::Connection::open(path).unwrap();
+    conn.execute_batch("DROP TRIGGER IF EXISTS history_stays; DROP TRIGGER IF EXISTS history_is_kept").unwrap();
+    let place = rusqlite::params![scope, seq.cast_signed()];
+    let body: String = conn
+        .query_row("SELECT body FROM history WHERE scope = ?1 AND seq = ?2", place, |row| row.get(0))
+        .unwrap();
+    match alter(serde_json::from_str(&body).unwrap()) {
+        None => conn.execute("DELETE FROM history WHERE scope = ?1 AND seq = ?2", place).unwrap(),
+        Some(row) => {
+            let body = serde_json::to_string(&row).unwrap();
+            let values = rusqlite::params![scope, seq.cast_signed(), body];
+            conn.execute("UPDATE history SET body = ?3 WHERE scope = ?1 AND seq = ?2", values).unwrap()
+        }
+    };
+}
+
+macro_rules! on_every_store {
+    ($($file:ident { $($fact:ident)+ })+) => {
+        mod on_memory {
+            $($(#[test] fn $fact() { super::$file::$fact(&super::Bench::memory()); })+)+
+        }
+        mod on_sqlite {
+            $($(#[test] fn $fact() { super::$file::$fact(&super::Bench::sqlite()); })+)+
+        }
+    };
+}
+
+on_every_store! {
+    commit {
+        a_batch_is_written_whole_or_not_at_all
+        a_stale_epoch_commits_nothing
+        a_shard_that_was_never_loaded_commits_nothing
+        a_position_moves_only_from_where_it_is
+        a_journal_row_follows_the_last_one
+        numbers_are_given_in_the_order_of_opening_and_stay
+        one_open_incident_per_correlation_key
+        a_key_is_free_again_in_the_batch_that_resolves_its_incident
+        a_closed_incident_moves_no_more
+        a_closed_incident_is_not_loaded
+        a_scope_stays_with_its_shard
+        what_is_gone_is_not_loaded
+        each_load_raises_the_epoch
+        dead_letters_are_kept_byte_for_byte
+    }
+    round_trip {
+        what_is_loaded_is_what_was_committed
+        any_number_comes_back_as_it_was
+    }
+    history {
+        history_continues_its_chain
+        a_sound_history_has_nothing_broken
+        an_altered_history_row_is_reported_at_its_seq
+        a_missing_history_row_is_reported_at_its_seq
+        history_cut_off_at_its_end_is_reported
+        history_is_read_by_record_and_by_scope
+    }
+    inbox {
+        inbox_ids_are_appended_once_and_in_order
+        many_threads_append_without_a_gap
+    }
+    outbox {
+        an_outbox_key_is_there_once
+        an_outbox_row_moves_only_from_the_state_that_was_read
+        an_outbox_row_moves_only_as_the_table_has_it
+        a_request_never_changes_once_it_is_written
+        a_move_under_a_stale_epoch_does_nothing
+        a_move_and_its_report_are_one
+        only_what_has_not_left_is_withdrawn
+        the_oldest_release_is_listed_first
+        a_target_is_busy_while_an_outcome_is_not_known
+    }
+    reading {
+        incidents_are_listed_newest_first
+        runs_are_listed_newest_first
+        pages_are_in_order_of_decision
+        a_rule_set_is_kept_under_its_digest
+        a_halt_is_in_force_until_it_is_taken_back
+        counts_say_what_is_there
+        the_cmdb_is_per_scope
+    }
+}

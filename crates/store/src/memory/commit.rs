@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use paramedic_model::{Id, Incident, ScopeChanges};
+use paramedic_model::{Digest, Id, Incident, ScopeChanges};
 
 use super::tables::{Scope, Tables};
 use crate::rules::{
@@ -18,14 +18,14 @@ pub(super) fn check(tables: &Tables, batch: &Batch) -> Result<()> {
         let found = shard.and_then(|s| s.positions.get(name)).map(|p| p.next);
         check_position(name, position.from, found)?;
     }
-    let mut ends: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut ends: BTreeMap<&str, (u64, Digest)> = BTreeMap::new();
     for changes in &batch.changes {
         let known = tables.scopes.get(&changes.scope);
         check_home(&changes.scope, known.map_or(batch.shard, |s| s.shard), batch.shard)?;
-        let stored = known.map_or(0, |s| s.head.last_seq);
+        let stored = known.map_or_else(Default::default, |s| (s.head.last_seq, s.head.last_hash));
         let end = ends.entry(&changes.scope).or_insert(stored);
-        check_history(changes, *end)?;
-        *end = changes.head.last_seq;
+        check_history(changes, end.0, end.1)?;
+        *end = (changes.head.last_seq, changes.head.last_hash);
     }
     check_incidents(tables, batch.changes.iter().flat_map(|c| &c.incidents))?;
     match &batch.journal {

@@ -1,12 +1,12 @@
 //! A batch, in one transaction: the fence, the positions, then scope by scope.
 
-use paramedic_model::ScopeChanges;
+use paramedic_model::{Digest, ScopeChanges};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::error::{At, int, json, uint};
 use super::{outbox, records, working};
 use crate::rules::{check_fence, check_history, check_home, check_journal, check_position};
-use crate::{Batch, PositionMove, Result};
+use crate::{Batch, PositionMove, Result, StoreError};
 
 /// Writes all of it; the caller commits, or rolls back after an error.
 pub(super) fn batch(tx: &Connection, batch: &Batch) -> Result<()> {
@@ -79,21 +79,34 @@ fn scope(tx: &Connection, shard: u32, changes: &ScopeChanges) -> Result<()> {
 /// The scope's head goes on from where its history ends.
 fn head(tx: &Connection, shard: u32, changes: &ScopeChanges) -> Result<()> {
     const CONTEXT: &str = "scope";
-    let found: Option<(u32, i64)> = tx
-        .prepare_cached("SELECT shard, last_seq FROM scopes WHERE scope = ?1")
+    let found: Option<(u32, i64, String)> = tx
+        .prepare_cached("SELECT shard, last_seq, last_hash FROM scopes WHERE scope = ?1")
         .at(CONTEXT)?
-        .query_row([&changes.scope], |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row([&changes.scope], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()
         .at(CONTEXT)?;
-    let (home, last_seq) = found.unwrap_or((shard, 0));
-    check_home(&changes.scope, home, shard)?;
-    check_history(changes, uint(last_seq))?;
+    let (last_seq, last_hash) = match found {
+        None => (0, Digest::default()),
+        Some((home, last_seq, last_hash)) => {
+            check_home(&changes.scope, home, shard)?;
+            (uint(last_seq), last_hash.parse().map_err(|e| StoreError::Corrupt(format!("{CONTEXT}: {e}")))?)
+        }
+    };
+    check_history(changes, last_seq, last_hash)?;
+    let head = &changes.head;
     tx.prepare_cached(
-        "INSERT INTO scopes (scope, shard, last_seq, head) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT (scope) DO UPDATE SET last_seq = excluded.last_seq, head = excluded.head",
+        "INSERT INTO scopes (scope, shard, last_seq, last_hash, head) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (scope) DO UPDATE
+         SET last_seq = excluded.last_seq, last_hash = excluded.last_hash, head = excluded.head",
     )
     .at(CONTEXT)?
-    .execute(params![changes.scope, shard, int(changes.head.last_seq), json(CONTEXT, &changes.head)?])
+    .execute(params![
+        changes.scope,
+        shard,
+        int(head.last_seq),
+        head.last_hash.to_string(),
+        json(CONTEXT, head)?
+    ])
     .at(CONTEXT)?;
     Ok(())
 }

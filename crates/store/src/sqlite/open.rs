@@ -75,6 +75,7 @@ fn writer(path: &Path) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut conn = Connection::open_with_flags(path, flags).at(OPENING)?;
     settings(&conn, 32)?;
+    schema::check_ours(&conn)?;
     let mode: String =
         conn.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0)).at(OPENING)?;
     if !mode.eq_ignore_ascii_case("wal") {

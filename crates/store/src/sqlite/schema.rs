@@ -47,8 +47,11 @@ pub(super) fn check_newest(conn: &Connection) -> Result<()> {
     Err(refused("opening the store", cause))
 }
 
-/// The database's number; 0 for an empty one.
-fn check_ours(conn: &Connection) -> Result<i64> {
+/// The database's number; 0 for an empty one. Changes nothing.
+///
+/// # Errors
+/// A database of another program, or of a newer Paramedic.
+pub(super) fn check_ours(conn: &Connection) -> Result<i64> {
     let number = |pragma: &str| conn.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0)).at("opening the store");
     let version = number("user_version")?;
     let application = number("application_id")?;

@@ -16,10 +16,11 @@ CREATE TABLE positions (
 ) WITHOUT ROWID;
 
 CREATE TABLE scopes (
-    scope    TEXT PRIMARY KEY,
-    shard    INTEGER NOT NULL,
-    last_seq INTEGER NOT NULL,                  -- of its history: rows 1..last_seq are there
-    head     TEXT NOT NULL
+    scope     TEXT PRIMARY KEY,
+    shard     INTEGER NOT NULL,
+    last_seq  INTEGER NOT NULL,                 -- of its history: rows 1..last_seq are there
+    last_hash TEXT NOT NULL,                    -- of row last_seq
+    head      TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX scopes_of_shard ON scopes (shard);
 

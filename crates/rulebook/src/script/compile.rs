@@ -1,0 +1,164 @@
+//! Text to syntax tree, with errors that say what to write instead.
+
+use rhai::{AST, Engine, ParseErrorType, Position, Scope, Token};
+
+use super::objects::Current;
+use super::sandbox::{CONSTANTS, VALUE_NAMES, constants, engine};
+use crate::diagnostics::{Gravity, closest, did_you_mean};
+
+/// What an expression is for, which decides what it may read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// True or false of the event as sent.
+    Condition,
+    /// A part of `by`: a value of the event as sent.
+    Part,
+    /// A value that may read the CMDB.
+    Value,
+}
+
+/// Something about an expression; the position is within its text.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Finding {
+    pub(crate) level: Gravity,
+    pub(crate) line: usize,
+    pub(crate) column: usize,
+    pub(crate) message: String,
+    pub(crate) help: Option<String>,
+}
+
+impl Finding {
+    pub(crate) fn new(level: Gravity, pos: Position, message: impl Into<String>, help: Option<String>) -> Self {
+        let (line, column) = (pos.line().unwrap_or(1), pos.position().unwrap_or(1));
+        Self { level, line, column, message: message.into(), help }
+    }
+
+    pub(crate) fn error(pos: Position, message: impl Into<String>, help: Option<String>) -> Self {
+        Self::new(Gravity::Error, pos, message, help)
+    }
+}
+
+/// Compiles expressions. Holds no event.
+pub(crate) struct Compiler {
+    engine: Engine,
+    event_scope: Scope<'static>,
+    value_scope: Scope<'static>,
+}
+
+impl Compiler {
+    pub(crate) fn new() -> Self {
+        let mut event_scope = constants();
+        event_scope.push_constant("event", ());
+        let mut value_scope = event_scope.clone();
+        for name in VALUE_NAMES {
+            value_scope.push_constant(name, ());
+        }
+        Self { engine: engine(&Current::default()), event_scope, value_scope }
+    }
+
+    /// The syntax tree of one expression.
+    ///
+    /// # Errors
+    /// When it is none, or reads a name that it does not see.
+    pub(crate) fn parse(&self, text: &str, role: Role) -> Result<AST, Box<Finding>> {
+        let scope = if role == Role::Value { &self.value_scope } else { &self.event_scope };
+        self.engine.compile_expression_with_scope(scope, text).map_err(|e| {
+            let (message, help) = match e.err_type() {
+                ParseErrorType::VariableUndefined(name) => undefined(name, role),
+                other => (format!("this is no expression: {other}"), hint(text, e.position())),
+            };
+            Box::new(Finding::error(e.position(), message, help))
+        })
+    }
+
+    /// The text without comments and layout, for digests.
+    pub(crate) fn normal_form(&self, text: &str) -> String {
+        // The lexer needs the parser's help inside a text with back-ticks.
+        if text.contains('`') {
+            return text.trim().to_owned();
+        }
+        let (tokens, _) = self.engine.lex([&text]);
+        let words: Vec<String> = tokens
+            .filter(|(t, _)| !matches!(t, Token::Comment(_) | Token::EOF))
+            .map(|(t, _)| format!("{t:?}"))
+            .collect();
+        words.join(" ")
+    }
+}
+
+fn undefined(name: &str, role: Role) -> (String, Option<String>) {
+    let message = format!("nothing is named `{name}` here");
+    if role != Role::Value && VALUE_NAMES.contains(&name) {
+        let what = if role == Role::Condition { "a condition" } else { "a part of `by` or `key`" };
+        return (
+            format!("`{name}` is not known to {what}: it sees only `event`, as sent"),
+            Some("use the event's own fields, such as event.ci or event.labels.site".to_owned()),
+        );
+    }
+    match name {
+        "and" => return (message, Some("write `&&`".to_owned())),
+        "or" => return (message, Some("write `||`".to_owned())),
+        "not" => return (message, Some("write `!`".to_owned())),
+        _ => {}
+    }
+    let names = CONSTANTS.iter().map(|(n, _)| *n).chain(["event"]);
+    let names = names.chain(if role == Role::Value { &VALUE_NAMES[..] } else { &[] }.iter().copied());
+    let help = did_you_mean(name, names).unwrap_or_else(|| format!("a text stands in double quotes: \"{name}\""));
+    (message, Some(help))
+}
+
+/// What people who know other languages write.
+fn hint(text: &str, pos: Position) -> Option<String> {
+    let line = text.lines().nth(pos.line().unwrap_or(1) - 1).unwrap_or_default();
+    let words: Vec<&str> = line.split_whitespace().collect();
+    for (word, instead) in [("and", "&&"), ("or", "||"), ("not", "!"), ("AND", "&&"), ("OR", "||"), ("NOT", "!")] {
+        if words.contains(&word) {
+            return Some(format!("write `{instead}` for `{word}`"));
+        }
+    }
+    if line.matches('\'').count() >= 2 {
+        return Some("a text stands in double quotes".to_owned());
+    }
+    if words.contains(&"=") {
+        return Some("compare with `==`".to_owned());
+    }
+    if words.contains(&"=~") {
+        return Some("use event.summary.contains(\"...\"), .starts_with(\"...\") or .ends_with(\"...\")".to_owned());
+    }
+    let at = pos.position().unwrap_or(1).saturating_sub(1);
+    let word: String = line.chars().skip(at).take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+    if !word.is_empty() && closest(&word, ["event"]).is_none() && line.contains(&format!(".{word}")) {
+        return Some(format!("`{word}` is a word of the language; write [\"{word}\"] for the name"));
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comments_and_layout_are_not_in_the_normal_form() {
+        let c = Compiler::new();
+        let a = c.normal_form("event.type == \"a b\" // why\n  && event.value > 1");
+        assert_eq!(a, c.normal_form("event.type==\"a b\"&&event.value>1"));
+        assert_ne!(a, c.normal_form("event.type==\"a  b\"&&event.value>1"));
+    }
+
+    #[test]
+    fn what_other_languages_write_is_answered_with_the_fix() {
+        let c = Compiler::new();
+        for (text, help) in [
+            ("event.type == \"a\" and event.value > 1", "write `&&` for `and`"),
+            ("event.type == 'disk'", "a text stands in double quotes"),
+            ("event.type = \"a\"", "compare with `==`"),
+            ("event.type == disk", "a text stands in double quotes: \"disk\""),
+            ("evnt.type == \"a\"", "did you mean `event`?"),
+            ("event.severity == CRITCAL", "did you mean `CRITICAL`?"),
+            ("event.labels.default == \"a\"", "`default` is a word of the language; write [\"default\"] for the name"),
+        ] {
+            let found = c.parse(text, Role::Condition).unwrap_err();
+            assert_eq!(found.help.as_deref(), Some(help), "{text}: {}", found.message);
+        }
+    }
+}
