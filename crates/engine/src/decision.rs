@@ -332,6 +332,27 @@ impl Step {
     }
 }
 
+impl Mark {
+    /// Its name, for counters; an ignored input's is its reason.
+    pub fn name(&self) -> &str {
+        match self {
+            Mark::Seen { .. } => "seen",
+            Mark::Repeat { .. } => "repeat",
+            Mark::AlertOpened { .. } => "alert_opened",
+            Mark::AlertSeen { .. } => "alert_seen",
+            Mark::AlertCounts { .. } => "alert_counts",
+            Mark::AlertClosed { .. } => "alert_closed",
+            Mark::ResolveParked { .. } => "resolve_parked",
+            Mark::ParkedMet { .. } => "parked_met",
+            Mark::Forgotten { .. } => "forgotten",
+            Mark::Matched { .. } => "matched",
+            Mark::TimerSet { .. } => "timer_set",
+            Mark::TimerGone { .. } => "timer_gone",
+            Mark::Ignored { why } => why,
+        }
+    }
+}
+
 /// What leaves, or is kept from leaving.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
@@ -359,9 +380,7 @@ impl Decided {
             Step::RunDecided { run, .. } if run.state == paramedic_model::RunState::Pending => {
                 Some(Command::Send(Box::new(Order::Run((**run).clone()))))
             }
-            Step::PageDecided { page } if !page.shadow => {
-                Some(Command::Send(Box::new(Order::Page((**page).clone()))))
-            }
+            Step::PageDecided { page } if !page.shadow => Some(Command::Send(Box::new(Order::Page((**page).clone())))),
             Step::RunReleased { run, .. } => Some(Command::Release { run: *run }),
             Step::RunWithdrawn { run, why } => Some(Command::Withdraw { run: *run, why: why.clone() }),
             _ => None,

@@ -13,4 +13,4 @@ pub mod step;
 pub use decision::{Because, Command, Decided, Decision, Mark, Step};
 pub use shard::{Finished, Shard, ShardConfig};
 pub use state::State;
-pub use step::{Engine, EventInput, Input, Limits, event_input_id};
+pub use step::{Engine, EventInput, Input, Limits, event_input_id, write_input_id};

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use paramedic_model::{
-    Effect, GuardSays, GuardVerdict, Halt, InboxBody, Incident, NewInbox, OnUnknown, Order, Outcome, OutboxRow,
-    OutboxState, Page, PageReport, Run, RunReport, RunState, Span, Timestamp,
+    Effect, GuardSays, GuardVerdict, Halt, InboxBody, Incident, NewInbox, OnUnknown, Order, OutboxRow, OutboxState,
+    Outcome, Page, PageReport, Run, RunReport, RunState, Span, Timestamp,
 };
 use paramedic_rulebook::RuleSet;
 use serde_json::json;
@@ -55,9 +55,10 @@ pub fn consider(row: &OutboxRow, input: &GuardInput<'_>) -> Considered {
         return Considered::Wait;
     }
     match row.state {
-        OutboxState::Deferred => {
-            Considered::Settle(Box::new(OutboxRow { state: OutboxState::Pending, not_before: None, ..row.clone() }), vec![])
-        }
+        OutboxState::Deferred => Considered::Settle(
+            Box::new(OutboxRow { state: OutboxState::Pending, not_before: None, ..row.clone() }),
+            vec![],
+        ),
         OutboxState::Pending => release(row, input),
         // A retry of the same bytes under the same key, where `after` allowed one.
         OutboxState::Started if row.not_before.is_some() => match input.halt {
@@ -382,7 +383,13 @@ pub fn adopt(row: &OutboxRow, now: Timestamp) -> Option<(OutboxRow, Vec<NewInbox
 }
 
 /// A person tells what became of an unknown run.
-pub fn settle(row: &OutboxRow, succeeded: bool, by: &str, notes: &str, now: Timestamp) -> Option<(OutboxRow, Vec<NewInbox>)> {
+pub fn settle(
+    row: &OutboxRow,
+    succeeded: bool,
+    by: &str,
+    notes: &str,
+    now: Timestamp,
+) -> Option<(OutboxRow, Vec<NewInbox>)> {
     if row.state != OutboxState::Unknown {
         return None;
     }

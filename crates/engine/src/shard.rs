@@ -3,6 +3,8 @@
 //! Driven by the live shell and by the simulator alike. The caller gathers and matches, calls [`Shard::begin`],
 //! feeds inputs in the order that the journal row determines, and commits what [`Shard::finish`] gives.
 
+mod drive;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -58,6 +60,8 @@ pub struct Shard {
     blind: Vec<String>,
     began_under: Digest,
     touched: BTreeSet<Arc<str>>,
+    /// Scopes with outbox rows that `new_orders` has not shown yet.
+    unshown: BTreeSet<Arc<str>>,
     decided: Vec<(Arc<str>, Decided)>,
 }
 
@@ -66,6 +70,8 @@ struct Scope {
     state: State,
     history: Vec<HistoryRow>,
     outbox: Vec<OutboxRow>,
+    /// How many of them `new_orders` has shown.
+    shown: usize,
     withdrawn: Vec<(Id, String)>,
 }
 
@@ -103,6 +109,7 @@ impl Shard {
             blind: vec![],
             began_under: active,
             touched: BTreeSet::new(),
+            unshown: BTreeSet::new(),
             decided: vec![],
         }
     }
@@ -155,6 +162,7 @@ impl Shard {
         self.blind.clear();
         self.began_under = self.active;
         self.touched.clear();
+        self.unshown.clear();
         self.decided.clear();
     }
 
@@ -272,11 +280,15 @@ impl Shard {
             record(scope, &self.config.cluster, name, ordinal, &one);
             self.decided.push((Arc::clone(name), one));
         }
+        if scope.outbox.len() > scope.shown {
+            self.unshown.insert(Arc::clone(name));
+        }
     }
 
     /// Ends the batch: what is to be committed, all of it.
     pub fn finish(&mut self, ranges: BTreeMap<String, Range>) -> Finished {
         self.batch += 1;
+        self.unshown.clear();
         let changes = std::mem::take(&mut self.touched)
             .into_iter()
             .filter_map(|name| self.scopes.get_mut(&name).map(|scope| drain(&name, scope)))
@@ -383,6 +395,7 @@ fn outbox_row(cluster: &str, scope: &str, order: Order, at: Timestamp) -> Outbox
 fn drain(name: &str, scope: &mut Scope) -> ScopeChanges {
     let state = &mut scope.state;
     let dirty: Dirty = std::mem::take(&mut state.dirty);
+    scope.shown = 0;
     let mut changes = ScopeChanges {
         scope: name.to_owned(),
         head: state.head.clone(),

@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use paramedic_model::{
     Alert, AlertKey, Cmdb, CmdbDelta, Evidence, Id, Incident, IncidentMove, IncidentState, Parked, Run, RunState,
-    ScopeHead, ScopeImage, SeenId, Span, Timer, Timestamp,
-    incident::MAX_CONTRIBUTORS,
+    ScopeHead, ScopeImage, SeenId, Span, Timer, Timestamp, incident::MAX_CONTRIBUTORS,
 };
 
 use crate::decision::{Decided, Decision, Mark, Step};
@@ -159,9 +158,9 @@ impl State {
 
     fn index_incident(&mut self, incident: &Incident) {
         // Of two that share a key, the open one stands for it; else the later one.
-        let stands = self.incident_of_key(incident.correlation_key).is_none_or(|old| {
-            (incident.state.is_open(), incident.opened_at) >= (old.state.is_open(), old.opened_at)
-        });
+        let stands = self
+            .incident_of_key(incident.correlation_key)
+            .is_none_or(|old| (incident.state.is_open(), incident.opened_at) >= (old.state.is_open(), old.opened_at));
         if stands {
             self.by_key.insert(incident.correlation_key, incident.id);
         }

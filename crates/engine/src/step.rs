@@ -13,10 +13,10 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub use event::{event_input_id, write_input_id};
 use paramedic_model::{
     CmdbDelta, Digest, Id, Incident, OperatorAct, OwnedEvent, PageReport, RunReport, Timer, TimerKind, Timestamp,
 };
-pub use event::event_input_id;
 use paramedic_rulebook::{Evaluator, Matches, Rule, RuleSet};
 use serde_json::json;
 

@@ -226,15 +226,7 @@ fn event<'a>(message: &Message<'a>, envelope: Envelope<'a>) -> Result<Event<'a>,
     if let Some(subject) = &subject {
         read_subject(subject, &mut event.ci, &mut labels);
     }
-    let known = match data {
-        Value::Object(map) => read_data(map, &mut event, said.is_none(), labels, attributes)?,
-        other => {
-            event.summary = other.as_str().map(|text| Cow::Owned(text.chars().take(160).collect()));
-            event.labels = Labels::new(labels);
-            event.annotations = Labels::new(attributes);
-            Known::default()
-        }
-    };
+    let known = read_data(data, &mut event, said.is_none(), labels, attributes)?;
     event.severity = number.or(known.severity).or_else(|| word.map(|w| severity(&w))).unwrap_or_default();
     event.dedup_key = Some(match (known.dedup_key, subject) {
         (Some(key), _) => Cow::Owned(key),
@@ -314,12 +306,18 @@ struct Known {
 
 /// Takes from `data` what is said in the words of our own event; the other scalars become annotations.
 fn read_data<'a>(
-    mut map: Map<String, Value>,
+    data: Value,
     event: &mut Event<'a>,
     states: bool,
     mut labels: Vec<Pair<'a>>,
     mut annotations: Vec<Pair<'a>>,
 ) -> Result<Known, Undecodable> {
+    let Value::Object(mut map) = data else {
+        event.summary = data.as_str().map(|text| Cow::Owned(text.chars().take(160).collect()));
+        event.labels = Labels::new(labels);
+        event.annotations = Labels::new(annotations);
+        return Ok(Known::default());
+    };
     if map.len() > MAX_KEYS {
         return Err(Undecodable(format!("field `data`: more than {MAX_KEYS} members")));
     }
@@ -330,21 +328,7 @@ fn read_data<'a>(
             _ => {}
         }
     }
-    match map.remove("ci") {
-        Some(Value::String(name)) if !name.is_empty() => {
-            event.ci = CiRef { name: Some(Cow::Owned(name)), ..CiRef::default() };
-        }
-        Some(Value::Object(ci)) => event.ci = read_ci(ci)?,
-        Some(Value::Null | Value::String(_)) | None => {}
-        Some(_) => return Err(Undecodable("field `data.ci`: expected a name or an object".to_owned())),
-    }
-    if event.ci.best().is_none() {
-        for name in ["external_id", "fqdn", "host", "instance", "ip", "component", "service", "namespace"] {
-            if let (Some(text), Some(slot)) = (map.get(name).and_then(scalar), slot(&mut event.ci, name)) {
-                *slot = Some(Cow::Owned(text));
-            }
-        }
-    }
+    read_data_ci(&mut map, &mut event.ci)?;
     let mut take = |name: &str| map.remove(name).as_ref().and_then(scalar).filter(|text| !text.is_empty());
     let dedup_key = take("dedup_key").or_else(|| take("fingerprint"));
     let severity = take("severity").map(|word| severity(&word));
@@ -364,6 +348,26 @@ fn read_data<'a>(
     event.labels = Labels::new(labels);
     event.annotations = Labels::new(annotations);
     Ok(Known { severity, dedup_key })
+}
+
+/// The CI that `data` names: in `ci`, or where the subject names none, in members of their own.
+fn read_data_ci(map: &mut Map<String, Value>, ci: &mut CiRef<'_>) -> Result<(), Undecodable> {
+    match map.remove("ci") {
+        Some(Value::String(name)) if !name.is_empty() => {
+            *ci = CiRef { name: Some(Cow::Owned(name)), ..CiRef::default() };
+        }
+        Some(Value::Object(members)) => *ci = read_ci(members)?,
+        Some(Value::Null | Value::String(_)) | None => {}
+        Some(_) => return Err(Undecodable("field `data.ci`: expected a name or an object".to_owned())),
+    }
+    if ci.best().is_none() {
+        for name in ["external_id", "fqdn", "host", "instance", "ip", "component", "service", "namespace"] {
+            if let (Some(text), Some(slot)) = (map.get(name).and_then(scalar), slot(ci, name)) {
+                *slot = Some(Cow::Owned(text));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn read_ci(members: Map<String, Value>) -> Result<CiRef<'static>, Undecodable> {

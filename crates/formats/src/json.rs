@@ -228,7 +228,7 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// The value's text, and its name with the path before it; of two with one name the later.
+    /// A member's text; `null` is none, and of two with one name the later counts.
     pub(crate) fn raw(&self, name: &str) -> Option<&'a str> {
         self.members.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.get()).filter(|v| *v != "null")
     }

@@ -54,3 +54,14 @@ pub struct Format {
     /// Reads one message, appending to `out`; on an error nothing has been appended. `Ok` appends at least one.
     pub decode: for<'a> fn(Message<'a>, &mut Vec<Event<'a>>) -> Result<(), Undecodable>,
 }
+
+/// The bytes of a message that a webhook took.
+///
+/// # Errors
+/// When the stored text is not base64.
+pub fn webhook_body(raw: &paramedic_model::RawMessage) -> Result<Vec<u8>, Undecodable> {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD
+        .decode(&raw.body)
+        .map_err(|e| Undecodable(format!("the stored body is not base64: {e}")))
+}

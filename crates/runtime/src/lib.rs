@@ -1,1 +1,17 @@
-//! TODO
+//! The live shell: sources, stages, commit, dispatch. What to do is the engine's; when and where is ours.
+
+pub mod clock;
+pub mod config;
+pub mod dispatch;
+pub mod gather;
+pub mod live;
+pub mod matching;
+pub mod metrics;
+pub mod record;
+pub mod rules;
+pub mod source;
+pub mod stepping;
+
+pub use config::{Config, ConfigError, secret};
+pub use live::{Live, Parts, Sets, open_store};
+pub use metrics::Metrics;

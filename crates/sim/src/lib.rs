@@ -1,1 +1,16 @@
-//! TODO
+//! Virtual time: scenario tests, replays of files, and replays of a live engine's journal.
+//!
+//! Shells around the same core that runs live, never copies of it: [`paramedic_engine::Shard`] decides,
+//! [`paramedic_engine::outbox`] judges what would leave. Nothing leaves.
+
+mod cmdb;
+mod driver;
+mod feed;
+pub mod replay;
+pub mod scenario;
+
+pub use replay::{ReplayError, ReplayOptions, Report, RunsBehave, replay};
+pub use scenario::{ScenarioError, ScenarioResult, run_scenarios};
+
+/// The scope of a source that configures none.
+pub(crate) const DEFAULT_SCOPE: &str = "default";

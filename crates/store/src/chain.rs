@@ -50,9 +50,15 @@ impl Chain {
         let last = self.last_seq;
         let Some(head) = head else { return Some((last, "the scope has rows, but no head".to_owned())) };
         if head.last_seq > last {
-            Some((last + 1, format!("rows {} to {} are missing: the scope's head is at the latter", last + 1, head.last_seq)))
+            Some((
+                last + 1,
+                format!("rows {} to {} are missing: the scope's head is at the latter", last + 1, head.last_seq),
+            ))
         } else if head.last_seq < last {
-            Some((head.last_seq + 1, format!("the scope's head is at row {}: what follows was not committed", head.last_seq)))
+            Some((
+                head.last_seq + 1,
+                format!("the scope's head is at row {}: what follows was not committed", head.last_seq),
+            ))
         } else if head.last_hash != self.last_hash {
             Some((last, "the scope's head has another hash than its last row".to_owned()))
         } else {

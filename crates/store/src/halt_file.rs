@@ -30,9 +30,8 @@ impl HaltFile {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => vec![],
             Err(e) => all(format!("{} cannot be read ({e}): unreadable means halted", self.0.display())),
             Ok(text) if text.trim().is_empty() => all(format!("{} is there", self.0.display())),
-            Ok(text) => serde_json::from_str(&text).unwrap_or_else(|e| {
-                all(format!("{} makes no sense ({e}): unreadable means halted", self.0.display()))
-            }),
+            Ok(text) => serde_json::from_str(&text)
+                .unwrap_or_else(|e| all(format!("{} makes no sense ({e}): unreadable means halted", self.0.display()))),
         }
     }
 

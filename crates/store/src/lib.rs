@@ -5,8 +5,8 @@
 //! one conformance suite (`src/conformance`).
 
 pub mod api;
-pub mod halt_file;
 mod chain;
+pub mod halt_file;
 mod memory;
 mod rules;
 mod sqlite;

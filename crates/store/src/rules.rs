@@ -2,7 +2,9 @@
 
 use std::fmt::Display;
 
-use paramedic_model::{Digest, IncidentMove, IncidentState, JournalRow, OutboxRow, OutboxState, ScopeChanges, incident};
+use paramedic_model::{
+    Digest, IncidentMove, IncidentState, JournalRow, OutboxRow, OutboxState, ScopeChanges, incident,
+};
 
 use crate::{Batch, OutboxMove, Result, StoreError};
 
@@ -28,7 +30,10 @@ pub(crate) fn check_position(name: &str, from: Option<i64>, found: Option<i64>) 
 /// A journal row is this batch's, and the one after the last.
 pub(crate) fn check_journal(batch: &Batch, row: &JournalRow, last: u64) -> Result<()> {
     if (row.shard, row.epoch) != (batch.shard, batch.epoch) {
-        let cause = format!("the row says shard {}, epoch {}; the batch {}, {}", row.shard, row.epoch, batch.shard, batch.epoch);
+        let cause = format!(
+            "the row says shard {}, epoch {}; the batch {}, {}",
+            row.shard, row.epoch, batch.shard, batch.epoch
+        );
         return Err(refused("journal", cause));
     }
     if row.batch != last + 1 {

@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use paramedic_model::{Alert, AlertKey, Id, Kind, OwnedEvent, Parked, SeenId, Severity, Span, Status, Timestamp};
+use paramedic_model::{
+    Alert, AlertKey, Event, Id, Kind, OwnedEvent, Parked, SeenId, Severity, Span, Status, Timestamp,
+};
 use paramedic_rulebook::{Matches, RuleIx};
 use serde_json::json;
 
@@ -246,12 +248,21 @@ fn join(event: &OwnedEvent, alert: &Alert) -> (OwnedEvent, bool) {
 }
 
 /// The input id of an event: (source, event id); of one without an id, a digest of what it says.
-pub fn event_input_id(event: &paramedic_model::Event<'_>) -> String {
+pub fn event_input_id(event: &Event<'_>) -> String {
+    let mut id = String::new();
+    write_input_id(event, &mut id);
+    id
+}
+
+/// [`event_input_id`], appended to a buffer that is used again.
+pub fn write_input_id(event: &Event<'_>, out: &mut String) {
+    out.push_str(&event.source);
+    out.push('|');
     match &event.id {
-        Some(id) => format!("{}|{id}", event.source),
+        Some(id) => out.push_str(id),
         None => {
             let said = json!([event.source, event.dedup_key(), event.status, event.time, event.value, event.raw]);
-            format!("{}|{}", event.source, Id::of(&said))
+            out.push_str(&Id::of(&said).to_string());
         }
     }
 }

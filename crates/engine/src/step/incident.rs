@@ -89,10 +89,8 @@ impl Cx<'_> {
             return self.on_too_many(event);
         }
         let who = actor(set, rule);
-        let incident = Incident {
-            alerts: vec![alert.clone()],
-            ..self.new_incident(event, set, rule, by, correlation_key)
-        };
+        let incident =
+            Incident { alerts: vec![alert.clone()], ..self.new_incident(event, set, rule, by, correlation_key) };
         let id = incident.id;
         let reason = match &incident.about {
             Some(about) => format!("{} on {about}", rule.name),
@@ -214,7 +212,8 @@ impl Cx<'_> {
         self.mark(Mark::Matched { incident, time: event.time });
         let known = self.state.incidents.get(&incident).is_some_and(|i| i.alerts.contains(alert));
         if !known {
-            let full = self.state.incidents.get(&incident).is_some_and(|i| i.alerts.len() >= incident::MAX_CONTRIBUTORS);
+            let full =
+                self.state.incidents.get(&incident).is_some_and(|i| i.alerts.len() >= incident::MAX_CONTRIBUTORS);
             if !full {
                 self.step(Step::AlertJoined { incident, alert: alert.clone() }, who, "another alert of the same key");
             }

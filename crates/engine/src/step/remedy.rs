@@ -134,12 +134,7 @@ impl Cx<'_> {
                 self.state.cmdb.named(&name).map_err(|e| e.to_string())?
             }
         };
-        Ok(Target {
-            id: ci.id,
-            name: ci.name.clone(),
-            class: ci.class.clone(),
-            environment: ci.environment.clone(),
-        })
+        Ok(Target { id: ci.id, name: ci.name.clone(), class: ci.class.clone(), environment: ci.environment.clone() })
     }
 
     fn parameters(
@@ -152,9 +147,7 @@ impl Cx<'_> {
         for (name, field) in &step.with {
             let value = match field {
                 Field::Given(value) => value.clone(),
-                Field::Computed(expr) => {
-                    self.with_event(incident, set, |evaluator, ctx| evaluator.eval(*expr, ctx))?
-                }
+                Field::Computed(expr) => self.with_event(incident, set, |evaluator, ctx| evaluator.eval(*expr, ctx))?,
             };
             if !value.is_null() {
                 values.insert(name.clone(), value);

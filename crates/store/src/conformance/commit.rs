@@ -133,9 +133,8 @@ pub(super) fn a_journal_row_follows_the_last_one(bench: &Bench) {
         store.commit(&batch).unwrap_err();
     }
     owner.commit(&Batch { journal: None, ..next.clone() }).unwrap();
-    let batches = |from, limit| -> Vec<u64> {
-        store.journal(0, from, limit).unwrap().iter().map(|row| row.batch).collect()
-    };
+    let batches =
+        |from, limit| -> Vec<u64> { store.journal(0, from, limit).unwrap().iter().map(|row| row.batch).collect() };
     assert_eq!(batches(0, 10), [1, 2, 3]);
     assert_eq!(batches(2, 1), [2]);
     let image = store.load_shard(0).unwrap();
@@ -240,9 +239,8 @@ pub(super) fn a_scope_stays_with_its_shard(bench: &Bench) {
     store.commit(&batch).unwrap_err();
     let batch = Batch { changes: vec![owner.changes_in("site-b")], ..batch };
     store.commit(&batch).unwrap();
-    let scopes = |shard| -> Vec<String> {
-        store.load_shard(shard).unwrap().scopes.into_iter().map(|s| s.scope).collect()
-    };
+    let scopes =
+        |shard| -> Vec<String> { store.load_shard(shard).unwrap().scopes.into_iter().map(|s| s.scope).collect() };
     assert_eq!((scopes(0), scopes(1)), (vec!["default".to_owned()], vec!["site-b".to_owned()]));
 }
 

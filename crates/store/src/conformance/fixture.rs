@@ -7,24 +7,24 @@ use serde_json::json;
 
 use crate::DeadLetter;
 
-pub(super) fn id(name: &str) -> Id {
+pub(crate) fn id(name: &str) -> Id {
     Id::of(&json!(["test", name]))
 }
 
-pub(super) fn digest(name: &str) -> Digest {
+pub(crate) fn digest(name: &str) -> Digest {
     Digest::of(&json!(["test", name]))
 }
 
-pub(super) fn at(secs: i64) -> Timestamp {
+pub(crate) fn at(secs: i64) -> Timestamp {
     Timestamp::from_nanos(1_700_000_000_123_456_789).plus(Span::from_secs(secs))
 }
 
-pub(super) fn key(name: &str) -> AlertKey {
+pub(crate) fn key(name: &str) -> AlertKey {
     AlertKey { source: "zabbix".into(), dedup_key: format!("{name} \"ü\" '; --") }
 }
 
 /// A new incident, open, with a correlation key of its own.
-pub(super) fn incident(name: &str) -> Incident {
+pub(crate) fn incident(name: &str) -> Incident {
     Incident {
         id: id(name),
         number: None,
@@ -51,19 +51,21 @@ pub(super) fn incident(name: &str) -> Incident {
         close_code: Some(CloseCode::SolutionProvided),
         close_notes: Some("freed".into()),
         reopen_count: 2,
-        alerts: vec![Contributor { alert: key("a"), open: true }, Contributor { alert: key("b"), open: false }],
+        alerts: vec![key("a"), key("b")],
+        event: Some(Box::new(event())),
         matched: u64::MAX,
+        condition_at: at(-7),
         plan: Plan { round: 1, next: 2, current: Some(id("run")), exhausted: true },
         evidence: Some(Evidence { input: "zabbix/77".into(), at: at(4), time: at(3) }),
         paged_at: Some(at(5)),
     }
 }
 
-pub(super) fn in_state(state: IncidentState, incident: Incident) -> Incident {
+pub(crate) fn in_state(state: IncidentState, incident: Incident) -> Incident {
     Incident { state, ..incident }
 }
 
-pub(super) fn run(name: &str, incident: &Incident) -> Run {
+pub(crate) fn run(name: &str, incident: &Incident) -> Run {
     Run {
         id: id(name),
         incident: incident.id,
@@ -95,7 +97,7 @@ pub(super) fn run(name: &str, incident: &Incident) -> Run {
     }
 }
 
-pub(super) fn page(name: &str, incident: &Incident, decided: i64) -> Page {
+pub(crate) fn page(name: &str, incident: &Incident, decided: i64) -> Page {
     Page {
         id: id(name),
         incident: incident.id,
@@ -108,11 +110,11 @@ pub(super) fn page(name: &str, incident: &Incident, decided: i64) -> Page {
     }
 }
 
-pub(super) fn outbox_run(name: &str, incident: &Incident) -> OutboxRow {
+pub(crate) fn outbox_run(name: &str, incident: &Incident) -> OutboxRow {
     outbox_row(name, Order::Run(run(name, incident)))
 }
 
-pub(super) fn outbox_row(name: &str, order: Order) -> OutboxRow {
+pub(crate) fn outbox_row(name: &str, order: Order) -> OutboxRow {
     OutboxRow {
         key: id(&format!("outbox {name}")),
         scope: "default".into(),
@@ -134,7 +136,7 @@ pub(super) fn outbox_row(name: &str, order: Order) -> OutboxRow {
     }
 }
 
-pub(super) fn alert(name: &str) -> Alert {
+pub(crate) fn alert(name: &str) -> Alert {
     let ci = CiRef { name: Some("web-1".into()), ip: Some("10.0.0.1".into()), ..CiRef::default() };
     Alert {
         key: key(name),
@@ -146,11 +148,12 @@ pub(super) fn alert(name: &str) -> Alert {
         closed: Some(at(9)),
         last_seen: at(8),
         repeats: 7,
+        sampled: true,
         incidents: vec![id("one"), id("two")],
     }
 }
 
-pub(super) fn ci(name: &str) -> Ci {
+pub(crate) fn ci(name: &str) -> Ci {
     let attribute = Attribute { value: json!({"gib": 0.7, "on": true}), source: "run".into(), at: at(1) };
     Ci {
         id: Ci::id_of("default", "server", name),
@@ -165,11 +168,11 @@ pub(super) fn ci(name: &str) -> Ci {
     }
 }
 
-pub(super) fn timer(name: &str, due: i64) -> Timer {
+pub(crate) fn timer(name: &str, due: i64) -> Timer {
     Timer { id: id(name), due: at(due), incident: id("one"), what: TimerKind::VerifyWithin { run: id("run") } }
 }
 
-pub(super) fn dead_letter(offset: i64) -> DeadLetter {
+pub(crate) fn dead_letter(offset: i64) -> DeadLetter {
     let bytes: Vec<u8> = (0..=255).collect();
     DeadLetter {
         source: "zabbix".into(),
@@ -183,12 +186,40 @@ pub(super) fn dead_letter(offset: i64) -> DeadLetter {
     }
 }
 
-pub(super) fn entry(name: &str) -> NewInbox {
+pub(crate) fn entry(name: &str) -> NewInbox {
     let act = OperatorAct::Acknowledge { incident: id("one") };
     NewInbox {
         id: name.into(),
         scope: "default".into(),
         at: at(1),
         body: InboxBody::Operator { by: "ann".into(), act },
+    }
+}
+
+fn event() -> OwnedEvent {
+    Event {
+        id: Some("77".into()),
+        source: "zabbix".into(),
+        kind: Kind::Metric,
+        type_: "disk.full".into(),
+        severity: Severity::Major,
+        status: Status::Firing,
+        phase: Some(Phase::Flapping),
+        summary: Some("voll".into()),
+        ci: CiRef { host: Some("web-1".into()), ..CiRef::default() },
+        service: Some("shop".into()),
+        metric: Some("used".into()),
+        value: Some(Measure::Float(0.1 + 0.2)),
+        threshold: Some(Measure::Int(95)),
+        unit: Some("%".into()),
+        labels: Labels::new(vec![("mount".into(), "/var".into())]),
+        annotations: Labels::new(vec![("runbook".into(), "https://wiki/disk".into())]),
+        time: at(-1),
+        began: Some(at(-2)),
+        received: at(0),
+        dedup_key: Some("web-1/disk".into()),
+        raw: Some("{\"a\": 1}".into()),
+        clamped: true,
+        unknown_fields: 3,
     }
 }

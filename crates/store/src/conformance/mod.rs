@@ -5,13 +5,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod commit;
-mod fixture;
+pub(crate) mod fixture;
 mod history;
 mod inbox;
 mod outbox;
 mod reading;
 mod round_trip;
-mod writer;
+pub(crate) mod writer;
 
 use paramedic_model::HistoryRow;
 
@@ -67,9 +67,8 @@ fn alter_file(path: &std::path::Path, scope: &str, seq: u64, alter: Alter<'_>) {
     let conn = rusqlite::Connection::open(path).unwrap();
     conn.execute_batch("DROP TRIGGER IF EXISTS history_stays; DROP TRIGGER IF EXISTS history_is_kept").unwrap();
     let place = rusqlite::params![scope, seq.cast_signed()];
-    let body: String = conn
-        .query_row("SELECT body FROM history WHERE scope = ?1 AND seq = ?2", place, |row| row.get(0))
-        .unwrap();
+    let body: String =
+        conn.query_row("SELECT body FROM history WHERE scope = ?1 AND seq = ?2", place, |row| row.get(0)).unwrap();
     match alter(serde_json::from_str(&body).unwrap()) {
         None => conn.execute("DELETE FROM history WHERE scope = ?1 AND seq = ?2", place).unwrap(),
         Some(row) => {

@@ -39,7 +39,7 @@ pub(super) fn an_outbox_key_is_there_once(bench: &Bench) {
     let mut other = row.clone();
     other.message = Some("another".into());
     owner.write(|c| c.outbox = vec![row.clone(), other.clone()]).unwrap();
-    assert_eq!(store.outbox_list(&S::ALL, 10).unwrap(), [row.clone()]);
+    assert_eq!(store.outbox_list(&S::ALL, 10).unwrap(), std::slice::from_ref(&row));
     let started = walk(store, &row, &[S::Started]);
     owner.write(|c| c.outbox = vec![other]).unwrap();
     assert_eq!(store.outbox_list(&S::ALL, 10).unwrap(), [started]);

@@ -31,7 +31,7 @@ pub(super) fn incidents_are_listed_newest_first(bench: &Bench) {
     assert_eq!(numbers(&IncidentFilter { priority: Some(4), ..any.clone() }), [3]);
     assert_eq!(numbers(&IncidentFilter { about: Some("web-1".into()), ..any.clone() }), [3, 2, 1]);
     assert_eq!(numbers(&IncidentFilter { about: Some(id("db-1").to_string()), ..any.clone() }), [4]);
-    assert_eq!(numbers(&IncidentFilter { about: Some("' OR 1=1 --".into()), ..any }), []);
+    assert!(numbers(&IncidentFilter { about: Some("' OR 1=1 --".into()), ..any }).is_empty());
 }
 
 pub(super) fn runs_are_listed_newest_first(bench: &Bench) {
@@ -83,12 +83,8 @@ pub(super) fn a_rule_set_is_kept_under_its_digest(bench: &Bench) {
 
 pub(super) fn a_halt_is_in_force_until_it_is_taken_back(bench: &Bench) {
     let store = bench.store();
-    let halt = |scope: &HaltScope, by: &str| Halt {
-        scope: scope.clone(),
-        by: by.into(),
-        reason: "change".into(),
-        at: at(1),
-    };
+    let halt =
+        |scope: &HaltScope, by: &str| Halt { scope: scope.clone(), by: by.into(), reason: "change".into(), at: at(1) };
     let scopes = [HaltScope::All, HaltScope::Environment("test".into()), HaltScope::Playbook("test".into())];
     for scope in scopes.iter().rev() {
         store.halt_put(&halt(scope, "ann")).unwrap();

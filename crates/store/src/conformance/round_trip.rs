@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use paramedic_model::{Incident, IncidentState, Parked, Relation, ScopeImage, SeenId};
+use paramedic_model::{Incident, IncidentState, Order, Parked, Relation, ScopeImage, SeenId};
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -69,7 +69,7 @@ pub(super) fn what_is_loaded_is_what_was_committed(bench: &Bench) {
 
 /// Any JSON that Rust can hold, floats of every size first of all.
 fn any_json() -> impl Strategy<Value = Value> {
-    let float = any::<f64>().prop_filter_map("JSON has no such number", |f| serde_json::Number::from_f64(f));
+    let float = any::<f64>().prop_filter_map("JSON has no such number", serde_json::Number::from_f64);
     let leaf = prop_oneof![
         4 => float.prop_map(Value::Number),
         1 => any::<i64>().prop_map(Value::from),
@@ -89,16 +89,17 @@ fn any_json() -> impl Strategy<Value = Value> {
 
 pub(super) fn any_number_comes_back_as_it_was(bench: &Bench) {
     let store = bench.store();
-    let mut count = 0u32;
+    let count = std::cell::Cell::new(0u32);
     let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(200) };
     proptest!(config, |(value in any_json(), text in any::<String>())| {
-        count += 1;
+        count.set(count.get() + 1);
+        let count = count.get();
         let mut owner = Writer::new(store);
         let mut c = owner.changes();
         let incident = Incident { by: vec![value.clone()], about: Some(text), ..incident(&count.to_string()) };
         let mut run = run(&format!("run {count}"), &incident);
         run.parameters.insert("any".into(), value.clone());
-        let row = crate::conformance::fixture::outbox_row(&count.to_string(), paramedic_model::Order::Run(run.clone()));
+        let row = outbox_row(&count.to_string(), Order::Run(run.clone()));
         add_step(&mut c, incident.id);
         c.history[0].data = value;
         let last_hash = owner.changes().head.last_hash;

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use paramedic_model::{Digest, HistoryRow, Id, JournalRow, Range, ScopeChanges, ScopeHead};
+use paramedic_model::{Digest, HistoryRow, Id, JournalRow, Range, Running, ScopeChanges, ScopeHead};
 use serde_json::json;
 
 use super::fixture::{at, digest, id};
 use crate::{Batch, Result, Store};
 
 /// The owner of shard 0.
-pub(super) struct Writer<'a> {
+pub(crate) struct Writer<'a> {
     store: &'a dyn Store,
     epoch: u64,
     batch: u64,
@@ -18,35 +18,37 @@ pub(super) struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     /// Takes the shard over.
-    pub(super) fn new(store: &'a dyn Store) -> Self {
+    pub(crate) fn new(store: &'a dyn Store) -> Self {
         let image = store.load_shard(0).unwrap();
         let heads = image.scopes.into_iter().map(|s| (s.scope, s.head)).collect();
         Self { store, epoch: image.epoch, batch: image.batch, heads }
     }
 
     /// Changes to `default` that are empty but for their head.
-    pub(super) fn changes(&self) -> ScopeChanges {
+    pub(crate) fn changes(&self) -> ScopeChanges {
         self.changes_in("default")
     }
 
-    pub(super) fn changes_in(&self, scope: &str) -> ScopeChanges {
+    pub(crate) fn changes_in(&self, scope: &str) -> ScopeChanges {
         let head = self.heads.get(scope).cloned().unwrap_or_default();
         ScopeChanges { scope: scope.into(), head, ..ScopeChanges::default() }
     }
 
     /// The batch that comes next, with its journal row.
-    pub(super) fn batch(&self, changes: Vec<ScopeChanges>) -> Batch {
+    pub(crate) fn batch(&self, changes: Vec<ScopeChanges>) -> Batch {
         let journal = JournalRow {
             shard: 0,
             epoch: self.epoch,
             batch: self.batch + 1,
             set: digest("set"),
+            set_after: digest("next set"),
             floor: at(0),
             cap: at(1),
+            end: at(1),
             tick: true,
             blind: vec!["zabbix".into()],
             ranges: BTreeMap::from([("inbox".into(), Range { from: 1, to: 4, delivered: 2 })]),
-            inputs: digest("inputs"),
+            inputs: Running::default(),
             decisions: digest("decisions"),
             decisions_end: digest("end"),
         };
@@ -54,7 +56,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Commits, and goes on from there only when it held.
-    pub(super) fn commit(&mut self, batch: &Batch) -> Result<()> {
+    pub(crate) fn commit(&mut self, batch: &Batch) -> Result<()> {
         self.store.commit(batch)?;
         self.batch += u64::from(batch.journal.is_some());
         for changes in &batch.changes {
@@ -64,7 +66,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Commits changes to `default`.
-    pub(super) fn write(&mut self, fill: impl FnOnce(&mut ScopeChanges)) -> Result<()> {
+    pub(crate) fn write(&mut self, fill: impl FnOnce(&mut ScopeChanges)) -> Result<()> {
         let mut changes = self.changes();
         fill(&mut changes);
         let batch = self.batch(vec![changes]);
@@ -73,7 +75,7 @@ impl<'a> Writer<'a> {
 }
 
 /// Appends a row about `record` that follows from the head.
-pub(super) fn add_step(changes: &mut ScopeChanges, record: Id) {
+pub(crate) fn add_step(changes: &mut ScopeChanges, record: Id) {
     let seq = changes.head.last_seq + 1;
     let mut row = HistoryRow {
         seq,

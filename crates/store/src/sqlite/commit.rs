@@ -48,13 +48,7 @@ fn move_position(tx: &Connection, shard: u32, name: &str, position: &PositionMov
          SET next = excluded.next, last_at = excluded.last_at, last_digest = excluded.last_digest",
     )
     .at(CONTEXT)?
-    .execute(params![
-        shard,
-        name,
-        to.next,
-        to.last_at.map(|t| t.as_nanos()),
-        to.last_digest.map(|d| d.to_string())
-    ])
+    .execute(params![shard, name, to.next, to.last_at.map(|t| t.as_nanos()), to.last_digest.map(|d| d.to_string())])
     .at(CONTEXT)?;
     Ok(())
 }
@@ -100,13 +94,7 @@ fn head(tx: &Connection, shard: u32, changes: &ScopeChanges) -> Result<()> {
          SET last_seq = excluded.last_seq, last_hash = excluded.last_hash, head = excluded.head",
     )
     .at(CONTEXT)?
-    .execute(params![
-        changes.scope,
-        shard,
-        int(head.last_seq),
-        head.last_hash.to_string(),
-        json(CONTEXT, head)?
-    ])
+    .execute(params![changes.scope, shard, int(head.last_seq), head.last_hash.to_string(), json(CONTEXT, head)?])
     .at(CONTEXT)?;
     Ok(())
 }

@@ -29,9 +29,8 @@ pub(super) fn shard(tx: &Connection, shard: u32) -> Result<ShardImage> {
 }
 
 fn positions(tx: &Connection, shard: u32) -> Result<BTreeMap<String, Position>> {
-    let mut find = tx
-        .prepare_cached("SELECT name, next, last_at, last_digest FROM positions WHERE shard = ?1")
-        .at("position")?;
+    let mut find =
+        tx.prepare_cached("SELECT name, next, last_at, last_digest FROM positions WHERE shard = ?1").at("position")?;
     let mut rows = find.query([shard]).at("position")?;
     let mut out = BTreeMap::new();
     while let Some(row) = rows.next().at("position")? {
@@ -90,9 +89,8 @@ fn scope(tx: &Connection, name: String) -> Result<ScopeImage> {
 }
 
 fn seen(tx: &Connection, scope: &str) -> Result<Vec<(SeenId, Timestamp)>> {
-    let mut find = tx
-        .prepare_cached("SELECT source, id, at FROM seen WHERE scope = ?1 ORDER BY source, id")
-        .at("seen ids")?;
+    let mut find =
+        tx.prepare_cached("SELECT source, id, at FROM seen WHERE scope = ?1 ORDER BY source, id").at("seen ids")?;
     find.query_map([scope], |row| {
         Ok((SeenId { source: row.get(0)?, id: row.get(1)? }, Timestamp::from_nanos(row.get(2)?)))
     })

@@ -12,6 +12,8 @@ mod outbox;
 mod read;
 mod records;
 mod schema;
+#[cfg(test)]
+mod tests;
 mod working;
 
 use std::collections::BTreeMap;
@@ -34,9 +36,10 @@ use crate::{
 #[derive(Debug)]
 pub struct SqliteStore {
     path: PathBuf,
+    // In the order in which they are dropped: only who can write, and is the last, folds the log into the file.
+    reader: Mutex<Connection>,
     /// `None`: opened to be read only.
     writer: Option<Mutex<Connection>>,
-    reader: Mutex<Connection>,
     /// Held for as long as the store lives; the kernel frees it, whatever ends the process.
     _lock: Option<File>,
 }

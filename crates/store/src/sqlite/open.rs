@@ -58,12 +58,8 @@ fn take_lock(path: &Path) -> Result<File> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     let name = PathBuf::from(name);
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&name)
-        .map_err(|e| io(OPENING, &name, &e))?;
+    let file =
+        OpenOptions::new().create(true).truncate(false).write(true).open(&name).map_err(|e| io(OPENING, &name, &e))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StoreError::Locked { path: path.display().to_string() }),
@@ -76,8 +72,7 @@ fn writer(path: &Path) -> Result<Connection> {
     let mut conn = Connection::open_with_flags(path, flags).at(OPENING)?;
     settings(&conn, 32)?;
     schema::check_ours(&conn)?;
-    let mode: String =
-        conn.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0)).at(OPENING)?;
+    let mode: String = conn.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0)).at(OPENING)?;
     if !mode.eq_ignore_ascii_case("wal") {
         return Err(refused(OPENING, format!("the file system allows no write-ahead log (journal mode {mode})")));
     }

@@ -113,12 +113,7 @@ pub(super) fn run(tx: &Connection, id: Id) -> Result<Option<Run>> {
 }
 
 pub(super) fn pages(tx: &Connection, incident: Id) -> Result<Vec<Page>> {
-    list(
-        tx,
-        "pages",
-        "SELECT body FROM pages WHERE incident = ?1 ORDER BY decided_at, rowid",
-        [incident.as_bytes()],
-    )
+    list(tx, "pages", "SELECT body FROM pages WHERE incident = ?1 ORDER BY decided_at, rowid", [incident.as_bytes()])
 }
 
 /// A record is of one scope, so the order of its rows in the table is the order of their `seq`.

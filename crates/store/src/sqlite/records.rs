@@ -102,9 +102,8 @@ pub(super) fn put_pages(tx: &Connection, pages: &[Page]) -> Result<()> {
 }
 
 pub(super) fn add_history(tx: &Connection, scope: &str, rows: &[HistoryRow]) -> Result<()> {
-    let mut add = tx
-        .prepare_cached("INSERT INTO history (scope, seq, record, body) VALUES (?1, ?2, ?3, ?4)")
-        .at("history")?;
+    let mut add =
+        tx.prepare_cached("INSERT INTO history (scope, seq, record, body) VALUES (?1, ?2, ?3, ?4)").at("history")?;
     for row in rows {
         add.execute(params![scope, int(row.seq), row.record.as_bytes(), json("history", row)?]).at("history")?;
     }
@@ -143,10 +142,12 @@ pub(super) fn put_ruleset(tx: &Connection, digest: Digest, sources: &BTreeMap<St
 }
 
 pub(super) fn put_halt(tx: &Connection, halt: &Halt) -> Result<()> {
-    tx.prepare_cached("INSERT INTO halts (scope, body) VALUES (?1, ?2) ON CONFLICT (scope) DO UPDATE SET body = excluded.body")
-        .at("halt")?
-        .execute(params![json("halt", &halt.scope)?, json("halt", halt)?])
-        .at("halt")?;
+    tx.prepare_cached(
+        "INSERT INTO halts (scope, body) VALUES (?1, ?2) ON CONFLICT (scope) DO UPDATE SET body = excluded.body",
+    )
+    .at("halt")?
+    .execute(params![json("halt", &halt.scope)?, json("halt", halt)?])
+    .at("halt")?;
     Ok(())
 }
 

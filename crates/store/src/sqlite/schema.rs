@@ -43,7 +43,8 @@ pub(super) fn check_newest(conn: &Connection) -> Result<()> {
     if version == NEWEST {
         return Ok(());
     }
-    let cause = format!("it has schema {version}, this program reads {NEWEST}: start the engine once, it brings it up to date");
+    let cause =
+        format!("it has schema {version}, this program reads {NEWEST}: start the engine once, it brings it up to date");
     Err(refused("opening the store", cause))
 }
 
@@ -52,7 +53,8 @@ pub(super) fn check_newest(conn: &Connection) -> Result<()> {
 /// # Errors
 /// A database of another program, or of a newer Paramedic.
 pub(super) fn check_ours(conn: &Connection) -> Result<i64> {
-    let number = |pragma: &str| conn.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0)).at("opening the store");
+    let number =
+        |pragma: &str| conn.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0)).at("opening the store");
     let version = number("user_version")?;
     let application = number("application_id")?;
     let tables: i64 =
@@ -74,6 +76,7 @@ fn foreign(cause: &str) -> StoreError {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::rules::incident_may_become;

@@ -7,9 +7,8 @@ use super::error::{At, json};
 use crate::Result;
 
 pub(super) fn alerts(tx: &Connection, scope: &str, gone: &[AlertKey], put: &[Alert]) -> Result<()> {
-    let mut forget = tx
-        .prepare_cached("DELETE FROM alerts WHERE scope = ?1 AND source = ?2 AND dedup_key = ?3")
-        .at("alerts")?;
+    let mut forget =
+        tx.prepare_cached("DELETE FROM alerts WHERE scope = ?1 AND source = ?2 AND dedup_key = ?3").at("alerts")?;
     for key in gone {
         forget.execute(params![scope, key.source, key.dedup_key]).at("alerts")?;
     }
@@ -27,9 +26,8 @@ pub(super) fn alerts(tx: &Connection, scope: &str, gone: &[AlertKey], put: &[Ale
 }
 
 pub(super) fn parked(tx: &Connection, scope: &str, gone: &[AlertKey], put: &[Parked]) -> Result<()> {
-    let mut forget = tx
-        .prepare_cached("DELETE FROM parked WHERE scope = ?1 AND source = ?2 AND dedup_key = ?3")
-        .at("parked")?;
+    let mut forget =
+        tx.prepare_cached("DELETE FROM parked WHERE scope = ?1 AND source = ?2 AND dedup_key = ?3").at("parked")?;
     for key in gone {
         forget.execute(params![scope, key.source, key.dedup_key]).at("parked")?;
     }

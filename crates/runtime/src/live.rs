@@ -1,0 +1,489 @@
+//! The live shell, put together: sources, three stages on threads of their own, the dispatcher.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crossbeam_channel::{Sender, bounded, unbounded};
+use paramedic_engine::{Limits, Shard, ShardConfig};
+use paramedic_model::{Digest, InboxBody, NewInbox, Running, Span, Timestamp};
+use paramedic_rulebook::{Evaluator, RuleSet, load};
+use paramedic_runners::HttpRunner;
+use paramedic_store::{HaltFile, ShardImage, Store, StoreError};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::wall;
+use crate::config::{Config, SourceConfig};
+use crate::dispatch::{Dispatcher, Recipients};
+use crate::gather::Gatherer;
+use crate::matching::{INBOX, Matcher};
+use crate::metrics::Metrics;
+use crate::source::{Feed, Reader, file::FileReader, kafka};
+use crate::stepping::Stepper;
+
+/// The shard of a process that stands alone.
+const SHARD: u32 = 0;
+
+/// Rule sets by digest: those of this process, else those that the store keeps.
+pub struct Sets {
+    store: Arc<dyn Store>,
+    known: Mutex<BTreeMap<Digest, Arc<RuleSet>>>,
+}
+
+impl Sets {
+    /// Knows one to begin with.
+    pub fn new(store: Arc<dyn Store>, set: Arc<RuleSet>) -> Self {
+        Self { store, known: Mutex::new(BTreeMap::from([(set.digest, set)])) }
+    }
+
+    /// A rule set by its digest; `None` where it cannot be had, which is logged.
+    pub fn get(&self, digest: Digest) -> Option<Arc<RuleSet>> {
+        if let Some(set) = self.known().get(&digest) {
+            return Some(Arc::clone(set));
+        }
+        let sources = match self.store.ruleset_get(digest) {
+            Ok(Some(sources)) => sources,
+            Ok(None) => {
+                tracing::error!(%digest, "the store has no rule set of this digest");
+                return None;
+            }
+            Err(error) => {
+                tracing::error!(%digest, %error, "a rule set cannot be read");
+                return None;
+            }
+        };
+        let Some(set) = load(&sources).set.map(Arc::new) else {
+            tracing::error!(%digest, "a stored rule set does not load in this version");
+            return None;
+        };
+        self.known().insert(digest, Arc::clone(&set));
+        Some(set)
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, BTreeMap<Digest, Arc<RuleSet>>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The rule set that the dispatcher's guards go by: what was loaded at start.
+#[derive(Clone)]
+pub struct ActiveSet(Arc<RuleSet>);
+
+impl ActiveSet {
+    /// The set.
+    pub fn get(&self) -> Arc<RuleSet> {
+        Arc::clone(&self.0)
+    }
+}
+
+/// The shard and the epoch under which this process owns it.
+#[derive(Clone, Default)]
+pub struct Fence(Arc<AtomicU64>);
+
+impl Fence {
+    /// (shard, epoch).
+    pub fn get(&self) -> (u32, u64) {
+        (SHARD, self.0.load(Ordering::Acquire))
+    }
+}
+
+/// What is not right, by place; for /ready.
+#[derive(Clone, Default)]
+pub struct Troubles(Arc<Mutex<BTreeMap<String, String>>>);
+
+impl Troubles {
+    /// Sets or clears the trouble of a place.
+    pub fn set(&self, place: &str, trouble: Option<String>) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match trouble {
+            Some(why) => all.insert(place.to_owned(), why),
+            None => all.remove(place),
+        };
+    }
+
+    /// All of them.
+    pub fn list(&self) -> Vec<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+}
+
+/// What the live shell is made of.
+pub struct Parts {
+    /// The configuration, checked.
+    pub config: Config,
+    /// The rule set, checked.
+    pub set: Arc<RuleSet>,
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// For what a dashboard scrapes.
+    pub metrics: Metrics,
+}
+
+/// A running engine.
+pub struct Live {
+    stop: Arc<AtomicBool>,
+    cancel: CancellationToken,
+    engine: Option<JoinHandle<()>>,
+    dispatcher: Option<tokio::task::JoinHandle<()>>,
+    troubles: Troubles,
+    clock: Arc<AtomicI64>,
+    failed: Arc<AtomicBool>,
+}
+
+impl Live {
+    /// Starts everything. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// When the store cannot be read or a secret is missing.
+    pub fn start(parts: Parts) -> Result<Self, String> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let cancel = CancellationToken::new();
+        let (troubles, clock, failed) = (Troubles::default(), Arc::new(AtomicI64::new(0)), Arc::default());
+        let fence = Fence::default();
+        let wake = Arc::new(tokio::sync::Notify::new());
+        let runner = HttpRunner::new(paramedic_runners::UrlPolicy::default()).map_err(|e| e.to_string())?;
+        let dispatcher = Dispatcher {
+            store: Arc::clone(&parts.store),
+            halt_file: HaltFile::in_folder(&parts.config.data),
+            runner: Arc::new(runner),
+            recipients: Arc::new(recipients(&parts.config)),
+            active: ActiveSet(Arc::clone(&parts.set)),
+            fence: fence.clone(),
+            max_action_age: parts.config.limits.max_action_age,
+            metrics: parts.metrics.clone(),
+            wake: Arc::clone(&wake),
+        };
+        let keeper = Keeper {
+            sets: Arc::new(Sets::new(Arc::clone(&parts.store), Arc::clone(&parts.set))),
+            parts,
+            stop: Arc::clone(&stop),
+            troubles: troubles.clone(),
+            clock: Arc::clone(&clock),
+            fence,
+            wake,
+            failed: Arc::clone(&failed),
+        };
+        // The shard is taken over before anything is dispatched: rows are started under its epoch.
+        let image = keeper.take_over().map_err(|e| e.to_string())?;
+        let engine = thread::Builder::new()
+            .name("engine".to_owned())
+            .spawn(move || keeper.keep(image))
+            .map_err(|e| e.to_string())?;
+        let dispatcher = tokio::spawn(dispatcher.run(cancel.clone()));
+        Ok(Self { stop, cancel, engine: Some(engine), dispatcher: Some(dispatcher), troubles, clock, failed })
+    }
+
+    /// What is not right.
+    pub fn troubles(&self) -> Troubles {
+        self.troubles.clone()
+    }
+
+    /// The shard's clock.
+    pub fn clock(&self) -> Arc<AtomicI64> {
+        Arc::clone(&self.clock)
+    }
+
+    /// Whether the engine has ended because it must not go on (another engine has taken over).
+    pub fn failed(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.failed)
+    }
+
+    /// Stops gathering, commits what has begun, waits for requests under way.
+    pub async fn stop(mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(engine) = self.engine.take() {
+            let _ = tokio::task::spawn_blocking(move || engine.join()).await;
+        }
+        self.cancel.cancel();
+        if let Some(dispatcher) = self.dispatcher.take() {
+            let _ = dispatcher.await;
+        }
+    }
+}
+
+fn recipients(config: &Config) -> Recipients {
+    let mut recipients = Recipients::default();
+    for (name, to) in &config.notify {
+        let notifier =
+            paramedic_runners::Notifier { url: to.url.clone(), token: to.token.clone(), timeout: Span::from_secs(10) };
+        if name == "default" {
+            recipients.default = Some(notifier);
+        } else {
+            recipients.by_name.insert(name.clone(), notifier);
+        }
+    }
+    recipients
+}
+
+/// The feeds of webhook sources, by name.
+pub fn webhook_feeds(sources: &[SourceConfig]) -> BTreeMap<String, Arc<Feed>> {
+    sources
+        .iter()
+        .filter(|s| s.webhook.is_some())
+        .filter_map(|s| Some((s.name.clone(), Arc::new(feed(s, INBOX)?))))
+        .collect()
+}
+
+/// A source's feed at a position. `None` only for a configuration that was not checked.
+pub fn feed(source: &SourceConfig, position: &str) -> Option<Feed> {
+    let (format, scope) = (source.format().ok()?, source.scope().ok()?);
+    Some(Feed { source: source.name.clone(), position: position.to_owned(), format, scope })
+}
+
+/// Keeps the three stages running: when one ends with an error, all begin again from the store.
+struct Keeper {
+    parts: Parts,
+    sets: Arc<Sets>,
+    stop: Arc<AtomicBool>,
+    troubles: Troubles,
+    clock: Arc<AtomicI64>,
+    fence: Fence,
+    wake: Arc<tokio::sync::Notify>,
+    failed: Arc<AtomicBool>,
+}
+
+impl Keeper {
+    fn take_over(&self) -> Result<ShardImage, StoreError> {
+        self.parts.store.ruleset_put(self.parts.set.digest, &self.parts.set.sources)?;
+        let image = self.parts.store.load_shard(SHARD)?;
+        self.fence.0.store(image.epoch, Ordering::Release);
+        let active = image.last.as_ref().map_or(self.parts.set.digest, |row| row.set_after);
+        if active != self.parts.set.digest {
+            let at = wall();
+            tracing::info!(from = %active, to = %self.parts.set.digest, "another rule set is published");
+            self.parts.store.inbox_append(&[NewInbox {
+                id: format!("publish|{}|{}", self.parts.set.digest, at.as_nanos()),
+                scope: String::new(),
+                at,
+                body: InboxBody::RulebooksPublished(self.parts.set.digest),
+            }])?;
+        }
+        Ok(image)
+    }
+
+    fn keep(self, image: ShardImage) {
+        let mut image = Some(image);
+        while !self.stop.load(Ordering::Relaxed) {
+            let loaded = match image.take() {
+                Some(first) => Ok(first),
+                None => self.take_over(),
+            };
+            let error = match loaded {
+                Ok(image) => match self.run(image) {
+                    Ok(()) => continue,
+                    Err(error) => error,
+                },
+                Err(error) => error,
+            };
+            let why = why(&error);
+            self.parts.metrics.commit_failures.with_label_values(&[why]).inc();
+            self.troubles.set("store", Some(error.to_string()));
+            if why == "fenced" {
+                tracing::error!(%error, "this engine must not go on");
+                self.failed.store(true, Ordering::Relaxed);
+                return;
+            }
+            tracing::error!(%error, "a batch was not committed; its memory is dropped, and it begins again from the store");
+            thread::sleep(Duration::from_secs(1));
+        }
+    }
+
+    /// One life of the three stages.
+    fn run(&self, image: ShardImage) -> Result<(), StoreError> {
+        let config = &self.parts.config;
+        let (epoch, positions) = (image.epoch, image.positions.clone());
+        let inbox_next = positions.get(INBOX).map_or(1, |p| u64::try_from(p.next).unwrap_or(1));
+        let active = image.last.as_ref().map_or(self.parts.set.digest, |row| row.set_after);
+        let set = self.sets.get(active).unwrap_or_else(|| Arc::clone(&self.parts.set));
+        let inputs = image.last.as_ref().map(|row| row.inputs.clone()).unwrap_or_default();
+        let start = image.last.as_ref().map_or(Timestamp::EPOCH, |row| row.end);
+
+        let (gathered_out, gathered_in) = bounded(1);
+        let (matched_out, matched_in) = bounded(1);
+        let (feeds_out, feeds_in) = unbounded();
+        let (readers_out, readers_in) = unbounded();
+        let ended = Arc::new(AtomicBool::new(false));
+        let awaited = Arc::new(AtomicUsize::new(0));
+
+        let gatherer = Gatherer {
+            store: Arc::clone(&self.parts.store),
+            inbox_next,
+            arriving: readers_in,
+            awaited: Arc::clone(&awaited),
+            max_events: config.batch.max_events,
+            metrics: self.parts.metrics.clone(),
+            stop: Arc::clone(&ended),
+            troubles: self.troubles.clone(),
+        };
+        let matcher_parts =
+            (webhook_feeds(&config.sources), Arc::clone(&self.sets), set, start, inputs, self.parts.metrics.clone());
+        thread::scope(|scope| {
+            let gather = scope.spawn(move || gatherer.run(&gathered_out, &feeds_out));
+            self.files(&positions, &readers_out, &awaited);
+            let connect = self.connect(&positions, &ended, &awaited, gather.thread().clone());
+            scope.spawn(move || connect(&readers_out));
+            scope.spawn(move || match_all(matcher_parts, &gathered_in, &feeds_in, &matched_out));
+            let stop_watch = Arc::clone(&ended);
+            scope.spawn(move || {
+                while !self.stop.load(Ordering::Relaxed) && !stop_watch.load(Ordering::Relaxed) {
+                    thread::sleep(Duration::from_millis(20));
+                }
+                stop_watch.store(true, Ordering::Relaxed);
+            });
+            let result = self.stepper(image, epoch, positions.clone()).run(&matched_in);
+            ended.store(true, Ordering::Relaxed);
+            drop(matched_in);
+            result
+        })
+    }
+
+    fn stepper(
+        &self,
+        image: ShardImage,
+        epoch: u64,
+        positions: BTreeMap<String, paramedic_store::Position>,
+    ) -> Stepper {
+        let config = &self.parts.config;
+        let active = image.last.as_ref().map_or(self.parts.set.digest, |row| row.set_after);
+        let shard_config = ShardConfig {
+            cluster: config.cluster.clone(),
+            shard: SHARD,
+            limits: Limits { open_incidents: config.limits.open_incidents },
+        };
+        let mut shard = Shard::restore(shard_config, epoch, image.last.as_ref(), active, image.scopes);
+        for digest in shard.unknown_sets() {
+            if let Some(set) = self.sets.get(digest) {
+                shard.learn(set);
+            }
+        }
+        self.troubles.set("store", None);
+        Stepper::new(
+            shard,
+            SHARD,
+            epoch,
+            Arc::clone(&self.parts.store),
+            Arc::clone(&self.sets),
+            self.parts.metrics.clone(),
+            positions,
+            config.batch.max_wait,
+            Arc::clone(&self.wake),
+            Arc::clone(&self.clock),
+        )
+    }
+
+    fn files(
+        &self,
+        positions: &BTreeMap<String, paramedic_store::Position>,
+        out: &Sender<Box<dyn Reader>>,
+        awaited: &AtomicUsize,
+    ) {
+        for source in &self.parts.config.sources {
+            let Some(file) = &source.file else { continue };
+            let position = format!("file/{}", source.name);
+            if let Some(feed) = feed(source, &position) {
+                awaited.fetch_add(1, Ordering::AcqRel);
+                let reader = FileReader::new(feed, file.path.clone(), &positions.get(&position).cloned());
+                let _ = out.send(Box::new(reader));
+            }
+        }
+    }
+
+    /// Connects to Kafka on a thread of its own, again and again until a broker answers: other sources go on.
+    fn connect(
+        &self,
+        positions: &BTreeMap<String, paramedic_store::Position>,
+        ended: &Arc<AtomicBool>,
+        awaited: &Arc<AtomicUsize>,
+        wake: thread::Thread,
+    ) -> impl FnOnce(&Sender<Box<dyn Reader>>) + use<> {
+        let topics: Vec<kafka::Topic> = self
+            .parts
+            .config
+            .sources
+            .iter()
+            .filter_map(|s| {
+                let topic = s.kafka.as_ref()?;
+                Some(kafka::Topic { name: topic.topic.clone(), start: topic.start, feed: feed(s, "")? })
+            })
+            .collect();
+        let kafka = self.parts.config.kafka.clone();
+        let (positions, ended, awaited) = (positions.clone(), Arc::clone(ended), Arc::clone(awaited));
+        let (troubles, metrics) = (self.troubles.clone(), self.parts.metrics.clone());
+        if !topics.is_empty() {
+            // Until its partitions are known a topic counts as one that is awaited.
+            awaited.fetch_add(1, Ordering::AcqRel);
+        }
+        move |out| {
+            let Some(kafka) = kafka.filter(|_| !topics.is_empty()) else { return };
+            let mut told = false;
+            while !ended.load(Ordering::Relaxed) {
+                match kafka::connect(&kafka, &topics, &positions, wake.clone()) {
+                    Ok(readers) => {
+                        troubles.set("kafka", None);
+                        for t in &topics {
+                            metrics.source_down.with_label_values(&[t.feed.source.as_str()]).set(0);
+                        }
+                        tracing::info!(partitions = readers.len(), "connected to Kafka");
+                        awaited.fetch_add(readers.len(), Ordering::AcqRel);
+                        for reader in readers {
+                            let _ = out.send(Box::new(reader));
+                        }
+                        awaited.fetch_sub(1, Ordering::AcqRel);
+                        wake.unpark();
+                        return;
+                    }
+                    Err(why) => {
+                        if !told {
+                            tracing::error!(why, "Kafka is away; it is tried again every second");
+                            told = true;
+                        }
+                        for t in &topics {
+                            metrics.source_down.with_label_values(&[t.feed.source.as_str()]).set(1);
+                        }
+                        troubles.set("kafka", Some(why));
+                        thread::sleep(Duration::from_secs(1));
+                    }
+                }
+            }
+        }
+    }
+}
+
+type MatcherParts = (BTreeMap<String, Arc<Feed>>, Arc<Sets>, Arc<RuleSet>, Timestamp, Running, Metrics);
+
+/// The matching stage. Its rule engine is made on its own thread.
+fn match_all(
+    (webhooks, sets, set, clock, inputs, metrics): MatcherParts,
+    batches: &crossbeam_channel::Receiver<crate::record::Gathered>,
+    feeds: &crossbeam_channel::Receiver<Feed>,
+    out: &Sender<crate::matching::Matched>,
+) {
+    Matcher::new(webhooks, sets, Evaluator::new(set), clock, inputs, metrics).run(batches, feeds, out);
+}
+
+/// A metric's label for a failed commit.
+fn why(error: &StoreError) -> &'static str {
+    match error {
+        StoreError::Fenced { .. } => "fenced",
+        StoreError::PositionMoved { .. } => "position_moved",
+        StoreError::Conflict { .. } => "conflict",
+        StoreError::Locked { .. } => "locked",
+        StoreError::Corrupt(_) => "corrupt",
+        StoreError::Full(_) => "full",
+        StoreError::Other { .. } => "other",
+    }
+}
+
+/// The store of a configuration: SQLite in its data folder.
+///
+/// # Errors
+/// When the folder cannot be made, or the store is in use or damaged.
+pub fn open_store(data: &Path) -> Result<Arc<dyn Store>, String> {
+    std::fs::create_dir_all(data).map_err(|e| format!("{}: {e}", data.display()))?;
+    let path = data.join("paramedic.db");
+    let store = paramedic_store::SqliteStore::open(&path).map_err(|e| e.to_string())?;
+    Ok(Arc::new(store))
+}

@@ -1,0 +1,83 @@
+//! What a dashboard scrapes. Labels come from configuration only, so their number is bounded.
+
+use prometheus::{
+    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, exponential_buckets,
+};
+
+/// Handles to every metric of the live shell.
+#[derive(Clone)]
+pub struct Metrics {
+    /// Inputs by source and outcome: matched, filtered, dead_letter, report, operator.
+    pub inputs: IntCounterVec,
+    /// Records that the source has and the engine has not taken yet, by source and partition.
+    pub lag: IntGaugeVec,
+    /// Decisions by name: steps, and marks such as repeat and ignored reasons.
+    pub decisions: IntCounterVec,
+    /// Seconds a batch, by stage: match, step, commit.
+    pub stage: HistogramVec,
+    /// Seconds from a request's first byte to its outcome.
+    pub dispatch: Histogram,
+    /// Seconds from an event's stamp to its run's `started`.
+    pub event_to_dispatch: Histogram,
+    /// Outcomes of runs by playbook and state.
+    pub runs: IntCounterVec,
+    /// Pages by outcome.
+    pub pages: IntCounterVec,
+    /// Verdicts of guards that were not `allow`, by guard and verdict.
+    pub guards: IntCounterVec,
+    /// Commits that failed, and were done again from the store.
+    pub commit_failures: IntCounterVec,
+    /// The shard's clock, in seconds since 1970.
+    pub clock: Gauge,
+    /// 1 while a source is stopped or away, by source.
+    pub source_down: IntGaugeVec,
+}
+
+impl Metrics {
+    /// Registers every metric.
+    ///
+    /// # Errors
+    /// When one is registered already.
+    pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let seconds = exponential_buckets(0.000_1, 2.0, 18)?;
+        let counters = |name: &str, help: &str, labels: &[&str]| {
+            let c = IntCounterVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(c.clone()))?;
+            Ok::<_, prometheus::Error>(c)
+        };
+        let gauges = |name: &str, help: &str, labels: &[&str]| {
+            let g = IntGaugeVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(g.clone()))?;
+            Ok::<_, prometheus::Error>(g)
+        };
+        let histogram = |name: &str, help: &str| {
+            let h = Histogram::with_opts(HistogramOpts::new(name, help).buckets(seconds.clone()))?;
+            registry.register(Box::new(h.clone()))?;
+            Ok::<_, prometheus::Error>(h)
+        };
+        let stage = HistogramVec::new(
+            HistogramOpts::new("paramedic_stage_seconds", "Seconds a batch spends in a stage").buckets(seconds.clone()),
+            &["stage"],
+        )?;
+        registry.register(Box::new(stage.clone()))?;
+        let clock = Gauge::new("paramedic_clock_seconds", "The shard's clock, in seconds since 1970")?;
+        registry.register(Box::new(clock.clone()))?;
+        Ok(Self {
+            inputs: counters("paramedic_inputs_total", "Inputs by source and outcome", &["source", "outcome"])?,
+            lag: gauges("paramedic_source_lag", "Records not taken yet", &["source", "partition"])?,
+            decisions: counters("paramedic_decisions_total", "Decisions by name", &["decision"])?,
+            stage,
+            dispatch: histogram("paramedic_dispatch_seconds", "From a request's first byte to its outcome")?,
+            event_to_dispatch: histogram(
+                "paramedic_event_to_dispatch_seconds",
+                "From an event's stamp to the start of its run",
+            )?,
+            runs: counters("paramedic_runs_total", "Outcomes of runs", &["playbook", "state"])?,
+            pages: counters("paramedic_pages_total", "Pages by outcome", &["outcome"])?,
+            guards: counters("paramedic_guard_verdicts_total", "Guards that held back", &["guard", "verdict"])?,
+            commit_failures: counters("paramedic_commit_failures_total", "Commits that failed", &["why"])?,
+            clock,
+            source_down: gauges("paramedic_source_down", "1 while a source is stopped or away", &["source"])?,
+        })
+    }
+}

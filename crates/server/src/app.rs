@@ -1,0 +1,138 @@
+//! What all handlers share.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
+
+use axum::http::StatusCode;
+use paramedic_model::Timestamp;
+use paramedic_store::{HaltFile, Store};
+use prometheus::{IntCounterVec, Opts, Registry};
+use tokio::sync::Semaphore;
+
+use crate::access::Credential;
+use crate::batcher::Batcher;
+use crate::error::ApiError;
+use crate::metrics::Gauges;
+use crate::{ReadinessProbe, ServerConfig, WebhookAuth};
+
+/// Calls of the store at one time.
+const STORE_CALLS: usize = 16;
+/// Requests at one time; more are answered with 503.
+const REQUESTS: usize = 512;
+/// Webhook bodies in memory at one time, in bytes.
+const HOOK_BYTES: usize = 64 << 20;
+
+/// A configured webhook: its format's name, and what its senders must bear.
+pub(crate) struct Hook {
+    pub(crate) format: &'static str,
+    pub(crate) credential: Credential,
+}
+
+/// Shared by all handlers.
+pub(crate) struct App {
+    pub(crate) cluster: String,
+    pub(crate) version: &'static str,
+    pub(crate) token: Credential,
+    pub(crate) hooks: BTreeMap<String, Hook>,
+    pub(crate) halt_file: HaltFile,
+    /// The halt file is read, changed and written: one at a time.
+    pub(crate) halt_lock: Mutex<()>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) registry: Registry,
+    pub(crate) readiness: ReadinessProbe,
+    pub(crate) requests: Arc<Semaphore>,
+    pub(crate) hook_bytes: Arc<Semaphore>,
+    pub(crate) batcher: Batcher,
+    pub(crate) gauges: Gauges,
+    /// One audit at a time.
+    pub(crate) auditing: Semaphore,
+    /// Webhook requests by (source, outcome).
+    pub(crate) received: Option<IntCounterVec>,
+    store_calls: Arc<Semaphore>,
+    started: i64,
+    made: AtomicU64,
+}
+
+impl App {
+    pub(crate) fn new(
+        config: ServerConfig,
+        store: Arc<dyn Store>,
+        registry: Registry,
+        readiness: ReadinessProbe,
+    ) -> Self {
+        let hooks = config.webhooks.into_iter().map(|w| {
+            let credential = match w.auth {
+                WebhookAuth::Bearer(token) => Credential::bearer(&token),
+                WebhookAuth::Basic { user, password } => Credential::basic(&user, &password),
+                WebhookAuth::None => Credential::Loopback,
+            };
+            (w.name, Hook { format: w.format.name, credential })
+        });
+        Self {
+            cluster: config.cluster,
+            version: config.version,
+            token: config.token.as_ref().map_or(Credential::Loopback, Credential::bearer),
+            hooks: hooks.collect(),
+            halt_file: config.halt_file,
+            halt_lock: Mutex::new(()),
+            batcher: Batcher::start(Arc::clone(&store)),
+            received: counter(&registry),
+            store,
+            registry,
+            readiness,
+            requests: Arc::new(Semaphore::new(REQUESTS)),
+            hook_bytes: Arc::new(Semaphore::new(HOOK_BYTES)),
+            gauges: Gauges::default(),
+            auditing: Semaphore::new(1),
+            store_calls: Arc::new(Semaphore::new(STORE_CALLS)),
+            started: now().as_nanos(),
+            made: AtomicU64::new(0),
+        }
+    }
+
+    /// Runs what blocks (the store, the halt file) on a thread for it, so many at a time.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&App) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let gone = |_| ApiError::overloaded("paramedic is stopping");
+        let place = Arc::clone(&self.store_calls).acquire_owned().await.map_err(gone)?;
+        let app = Arc::clone(self);
+        let done = tokio::task::spawn_blocking(move || {
+            let done = work(&app);
+            drop(place);
+            done
+        });
+        done.await.unwrap_or_else(|e| {
+            tracing::error!(error = %e, "a call of the store ended without a result");
+            Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "an error within paramedic; its log tells more"))
+        })
+    }
+
+    /// A writer's id that no other entry of the inbox has.
+    pub(crate) fn fresh_id(&self, kind: &str) -> String {
+        format!("{kind}|{:x}-{}", self.started, self.made.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Counts a webhook request.
+    pub(crate) fn count(&self, source: &str, outcome: &str) {
+        if let Some(received) = &self.received {
+            received.with_label_values(&[source, outcome]).inc();
+        }
+    }
+}
+
+/// The wall clock.
+pub(crate) fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_nanos(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
+}
+
+fn counter(registry: &Registry) -> Option<IntCounterVec> {
+    let opts = Opts::new("paramedic_webhook_requests_total", "Requests to POST /api/v1/events/SOURCE.");
+    let made = IntCounterVec::new(opts, &["source", "outcome"])
+        .and_then(|c| registry.register(Box::new(c.clone())).map(|()| c));
+    made.inspect_err(|e| tracing::warn!(error = %e, "webhook requests are not counted")).ok()
+}

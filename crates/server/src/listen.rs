@@ -1,0 +1,124 @@
+//! The listener: so many connections, none of them silent for long.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::Router;
+use axum::serve::{Listener, ListenerExt as _};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, Sleep};
+
+/// Connections at one time; further ones wait to be accepted.
+const CONNECTIONS: usize = 1_024;
+/// A connection on which nothing came for this long is cut: longer than any request may take.
+const SILENCE: Duration = Duration::from_secs(75);
+/// An audit may take longer than that, so a connection that is being answered is not cut.
+/// How long open requests may take to end after the shutdown.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Serves until `shutdown`, then lets open requests end, ten seconds at most.
+///
+/// # Errors
+/// Those of the listener.
+pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<Output = ()>) -> io::Result<()> {
+    let bounded = Bounded { listener, places: Arc::new(Semaphore::new(CONNECTIONS)) };
+    let listener = bounded.tap_io(|io: &mut Connection| {
+        if let Err(e) = io.stream.set_nodelay(true) {
+            tracing::debug!(error = %e, "TCP_NODELAY");
+        }
+    });
+    let stop = Arc::new(Notify::new());
+    let stopped = Arc::clone(&stop);
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let serving = axum::serve(listener, service).with_graceful_shutdown(async move { stopped.notified().await });
+    let mut serving = Box::pin(serving.into_future());
+    tokio::select! {
+        ended = &mut serving => return ended,
+        () = shutdown => stop.notify_one(),
+    }
+    tokio::time::timeout(DRAIN, serving).await.unwrap_or_else(|_| {
+        tracing::warn!("requests were cut off by the shutdown");
+        Ok(())
+    })
+}
+
+struct Bounded {
+    listener: TcpListener,
+    places: Arc<Semaphore>,
+}
+
+impl Listener for Bounded {
+    type Io = Connection;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Connection, SocketAddr) {
+        // Never closed, so never an error; without a place the connection would merely not be counted.
+        let place = Arc::clone(&self.places).acquire_owned().await.ok();
+        let (stream, peer) = Listener::accept(&mut self.listener).await;
+        (Connection { stream, silence: Box::pin(tokio::time::sleep(SILENCE)), _place: place }, peer)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+struct Connection {
+    stream: TcpStream,
+    silence: Pin<Box<Sleep>>,
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+impl Connection {
+    fn heard(&mut self) {
+        self.silence.as_mut().reset(Instant::now() + SILENCE);
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if let Poll::Ready(done) = Pin::new(&mut self.stream).poll_read(cx, buf) {
+            self.heard();
+            return Poll::Ready(done);
+        }
+        ready!(self.silence.as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let done = ready!(Pin::new(&mut self.stream).poll_write(cx, buf));
+        self.heard();
+        Poll::Ready(done)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let done = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, bufs));
+        self.heard();
+        Poll::Ready(done)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

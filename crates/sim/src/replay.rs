@@ -1,0 +1,193 @@
+//! What would have happened: a file of events through the real engine, in the events' own time.
+//!
+//! One stage gathers: it decodes (in parallel where there are threads), stamps in one pass over the whole file,
+//! and counts. Each scope belongs to one worker, which matches and steps in order. So the digests depend on the
+//! file, the rules and the options, and never on threads or batches.
+
+mod gather;
+mod worker;
+
+use std::io::BufRead;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crossbeam_channel::bounded;
+use paramedic_engine::Limits;
+use paramedic_formats::Format;
+use paramedic_model::{Digest, Timestamp, combine};
+use paramedic_rulebook::{RuleSet, ScopeExpr};
+use serde::Serialize;
+
+use gather::{Gather, Gathered};
+use worker::Tally;
+
+/// Batches that wait for a worker, at most.
+const WAITING: usize = 4;
+/// How many lines that could not be decoded are kept for people.
+pub(crate) const KEPT_UNDECODABLE: usize = 20;
+
+/// How runs behave in a replay. Pages are always delivered, one second after their decision.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RunsBehave {
+    /// A run reports success one second after its decision.
+    #[default]
+    Ok,
+    /// A run never reports.
+    Silent,
+    /// A run reports failure one second after its decision.
+    Fail,
+}
+
+/// How to replay.
+#[derive(Clone, Debug)]
+pub struct ReplayOptions {
+    /// How a line is read.
+    pub format: &'static Format,
+    /// Which scope an event belongs to; `None`: `default`.
+    pub scope: Option<ScopeExpr>,
+    /// The source's name, part of input ids: with the name of a live source, the digests are those of live.
+    pub source: String,
+    /// Sort the events by (time, id) first. Otherwise the file's order stands, and an event that is older than
+    /// one before it gets that one's stamp.
+    pub sort_by_time: bool,
+    /// What runs report.
+    pub runs: RunsBehave,
+    /// Worker threads, each with some of the scopes; 0 is 1.
+    pub threads: usize,
+    /// Events a batch; 0 is 1.
+    pub batch: usize,
+    /// A CMDB file's text, with which every scope begins.
+    pub cmdb: Option<String>,
+    /// The engine's bounds.
+    pub limits: Limits,
+}
+
+impl ReplayOptions {
+    /// One thread, batches of 5,000, no CMDB, runs that work, scope `default`, source `replay`.
+    pub fn new(format: &'static Format) -> Self {
+        Self {
+            format,
+            scope: None,
+            source: "replay".to_owned(),
+            sort_by_time: false,
+            runs: RunsBehave::Ok,
+            threads: 1,
+            batch: 5_000,
+            cmdb: None,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// What a replay came to. Its JSON has exactly these names. What rulebooks with autonomy `observe` would have
+/// done is counted like the rest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// Events decoded.
+    pub events: u64,
+    /// Events with at least one match.
+    pub matched: u64,
+    /// Lines that could not be decoded.
+    pub dead_letter: u64,
+    /// Incidents opened, reopenings not among them.
+    pub incidents_opened: u64,
+    /// Incidents that are neither resolved nor closed nor canceled at the last event.
+    pub incidents_open_at_end: u64,
+    /// Moves to resolved.
+    pub incidents_resolved: u64,
+    /// Runs decided, would-be and proposed ones among them.
+    pub runs: u64,
+    /// Pages decided.
+    pub escalations: u64,
+    /// Events held back by a suppression. No rule suppresses yet: 0.
+    pub suppressed: u64,
+    /// Stamp of the first event.
+    pub first_event: Option<Timestamp>,
+    /// Stamp of the last event.
+    pub last_event: Option<Timestamp>,
+    /// Of all input ids, in order.
+    pub inputs_digest: Digest,
+    /// Of all decisions to the last event's input.
+    pub decisions_digest: Digest,
+    /// Batches: events / batch, rounded up.
+    pub batches: u64,
+    /// How long it took.
+    pub duration_ms: u64,
+    /// The first lines that could not be decoded, by number from 1, with the reason.
+    #[serde(skip)]
+    pub undecodable: Vec<(u64, String)>,
+}
+
+/// Why there is no report.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// The events cannot be read.
+    #[error("reading line {line}: {cause}")]
+    Read {
+        /// From 1.
+        line: u64,
+        /// Why.
+        cause: std::io::Error,
+    },
+    /// The CMDB file cannot be used.
+    #[error("the CMDB file: {0}")]
+    Cmdb(String),
+    /// A worker ended early: a fault of ours.
+    #[error("a worker of the replay ended early")]
+    Worker,
+}
+
+/// Replays JSON lines, one message a line; blank lines are passed over. `progress` is told the number of lines
+/// read so far, now and then.
+///
+/// # Errors
+/// When the lines or the CMDB cannot be read. A line that cannot be decoded is counted, and is no error.
+pub fn replay(
+    set: Arc<RuleSet>,
+    lines: impl BufRead,
+    options: &ReplayOptions,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Report, ReplayError> {
+    let began = Instant::now();
+    if let Some(text) = &options.cmdb {
+        crate::cmdb::parse(text, crate::DEFAULT_SCOPE, Timestamp::EPOCH).map_err(ReplayError::Cmdb)?;
+    }
+    let (gathered, tallies) = std::thread::scope(|threads| {
+        let mut senders = Vec::new();
+        let mut workers = Vec::new();
+        for _ in 0..options.threads.max(1) {
+            let (sender, receiver) = bounded(WAITING);
+            senders.push(sender);
+            let set = Arc::clone(&set);
+            workers.push(threads.spawn(move || worker::work(&set, options, &receiver)));
+        }
+        let gathered = Gather::new(options, senders).run(lines, progress);
+        let tallies: Result<Vec<Tally>, _> = workers.into_iter().map(|w| w.join()).collect();
+        // What kept the gatherer from going on matters more than what that did to the workers.
+        Ok::<_, ReplayError>((gathered?, tallies.map_err(|_| ReplayError::Worker)?))
+    })?;
+    let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    Ok(report(gathered, &tallies, duration_ms))
+}
+
+fn report(gathered: Gathered, tallies: &[Tally], duration_ms: u64) -> Report {
+    let sum = |count: fn(&Tally) -> u64| tallies.iter().map(count).sum();
+    Report {
+        events: gathered.events,
+        matched: sum(|t| t.matched),
+        dead_letter: gathered.dead_letter,
+        incidents_opened: sum(|t| t.opened),
+        incidents_open_at_end: sum(|t| t.open_at_end),
+        incidents_resolved: sum(|t| t.resolved),
+        runs: sum(|t| t.runs),
+        escalations: sum(|t| t.pages),
+        suppressed: 0,
+        first_event: gathered.first,
+        last_event: gathered.last,
+        inputs_digest: gathered.inputs.digest(),
+        decisions_digest: combine(tallies.iter().flat_map(|t| t.scopes.iter().map(|(name, d)| (name.as_str(), *d)))),
+        batches: gathered.batches,
+        duration_ms,
+        undecodable: gathered.undecodable,
+    }
+}

@@ -1,0 +1,95 @@
+//! Scenario tests: what a rulebook does, told as a timeline in virtual time.
+//!
+//! ```yaml
+//! scenario: a full disk is cleaned and the incident resolves itself
+//! given:
+//!   cis: [ { name: web-1, class: server, environment: test } ]
+//! steps:
+//!   - at: 0s
+//!     event: { type: disk.used_pct, kind: metric, ci: web-1, value: 93 }
+//!   - at: 2m
+//!     expect: { incident: { state: in_progress }, run: { playbook: clean-disk, target: web-1 } }
+//!   - at: 3m
+//!     run: succeeded
+//! ```
+//! A file holds one scenario, or several as YAML documents. Time begins at 2026-01-01T00:00:00Z; a released run
+//! leaves at once and waits for a `run:` step; a page is delivered at once, unless the scenario has a `page:`
+//! step: then pages wait for those.
+
+mod book;
+mod expect;
+mod parse;
+mod play;
+
+use std::fmt;
+use std::sync::Arc;
+
+use paramedic_model::Timestamp;
+use paramedic_rulebook::RuleSet;
+use serde::Serialize;
+
+/// 2026-01-01T00:00:00Z: virtual time begins here.
+pub const BEGINNING: Timestamp = Timestamp::from_secs(1_767_225_600);
+
+/// What came of a scenario.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ScenarioResult {
+    /// As written.
+    pub name: String,
+    /// Every expectation was met.
+    pub passed: bool,
+    /// What was not: step, instant, what was expected and what was found.
+    pub failures: Vec<String>,
+    /// What happened: instant, step of a record, reason.
+    pub timeline: Vec<String>,
+}
+
+impl fmt::Display for ScenarioResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.passed {
+            return write!(f, "passed: {}", self.name);
+        }
+        write!(f, "FAILED: {}", self.name)?;
+        for failure in &self.failures {
+            write!(f, "\n  {failure}")?;
+        }
+        f.write_str("\n  what happened:")?;
+        if self.timeline.is_empty() {
+            f.write_str(" nothing")?;
+        }
+        for line in &self.timeline {
+            write!(f, "\n    {line}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A scenario cannot be run: it is not written as one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{file}: {scenario}: {message}")]
+pub struct ScenarioError {
+    /// The file, as given.
+    pub file: String,
+    /// `scenario "..."`, or its number where it has no name.
+    pub scenario: String,
+    /// What is wrong, and what is expected.
+    pub message: String,
+}
+
+/// Runs the scenarios of a file, in order, against a rule set that grants what its rulebooks ask.
+///
+/// # Errors
+/// When one of them is not written as a scenario; a scenario that fails is a result.
+pub fn run_scenarios(set: Arc<RuleSet>, file: &str, text: &str) -> Result<Vec<ScenarioResult>, ScenarioError> {
+    let scenarios = parse::parse(file, text)?;
+    scenarios
+        .into_iter()
+        .map(|scenario| {
+            play::play(&set, &scenario).map_err(|message| ScenarioError {
+                file: file.to_owned(),
+                scenario: format!("scenario {:?}", scenario.name),
+                message,
+            })
+        })
+        .collect()
+}

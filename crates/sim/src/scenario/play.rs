@@ -1,0 +1,203 @@
+//! Plays a scenario on a real shard.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use paramedic_engine::{EventInput, Limits, outbox};
+use paramedic_formats::{Message, format};
+use paramedic_model::{
+    CloseCode, CmdbDelta, Grants, InboxBody, NewInbox, OperatorAct, Order, OutboxRow, RunState, Span, Timestamp,
+};
+use paramedic_rulebook::{Evaluator, RuleSet};
+use serde_json::{Value, json};
+
+use super::book::Book;
+use super::parse::{Act, Details, Operator, Outcome, PageOutcome, RunWord, Scenario, Step};
+use super::{BEGINNING, ScenarioResult};
+use crate::DEFAULT_SCOPE;
+use crate::driver::{Driver, Reply};
+use crate::feed::sift;
+
+/// The source of a scenario's events.
+const SOURCE: &str = "scenario";
+/// Who acts where the scenario names nobody.
+const SOMEBODY: &str = "operator";
+
+/// A scenario under way.
+struct Play {
+    driver: Driver,
+    evaluator: Evaluator,
+    book: Book,
+    now: Timestamp,
+    acts: u64,
+}
+
+/// Plays it to its last step. An error says what is wrong with the way in which it is written.
+pub(super) fn play(set: &Arc<RuleSet>, scenario: &Scenario) -> Result<ScenarioResult, String> {
+    let mut play = Play::new(set, scenario)?;
+    let mut failures = Vec::new();
+    for (index, step) in scenario.steps.iter().enumerate() {
+        let place = format!("step {} at {}", index + 1, step.at);
+        let found = play.step(step).map_err(|why| format!("{place}: {why}"))?;
+        failures.extend(found.into_iter().map(|failure| format!("{place}: {failure}")));
+    }
+    Ok(ScenarioResult {
+        name: scenario.name.clone(),
+        passed: failures.is_empty(),
+        failures,
+        timeline: play.book.timeline(),
+    })
+}
+
+impl Play {
+    fn new(set: &Arc<RuleSet>, scenario: &Scenario) -> Result<Self, String> {
+        let set = match &scenario.given.grants {
+            Some(lines) => Arc::new(RuleSet { grants: Grants::List(lines.clone()), ..(**set).clone() }),
+            None => Arc::clone(set),
+        };
+        let told = scenario.steps.iter().any(|s| s.page.is_some());
+        let pages = if told { Reply::Held } else { Reply::After(Span::ZERO, true) };
+        let text = scenario.given.cmdb()?;
+        let cmdb: CmdbDelta =
+            crate::cmdb::parse(&text, DEFAULT_SCOPE, BEGINNING).map_err(|why| format!("given: {why}"))?;
+        let driver = Driver::new(Arc::clone(&set), Limits::default(), Reply::Held, pages)
+            .with_cmdb(move |_| cmdb.clone());
+        let mut play = Self { driver, evaluator: Evaluator::new(set), book: Book::default(), now: BEGINNING, acts: 0 };
+        play.driver.meet(DEFAULT_SCOPE);
+        Ok(play)
+    }
+
+    /// Failed expectations; an error where the step cannot be what its author meant.
+    fn step(&mut self, step: &Step) -> Result<Vec<String>, String> {
+        self.now = BEGINNING.plus(step.at);
+        self.settle();
+        let mut failures = Vec::new();
+        if let Some(event) = &step.event {
+            self.event(event.clone()).map_err(|why| format!("event: {why}"))?;
+            self.settle();
+        }
+        if let Some(outcome) = &step.run {
+            failures.extend(self.run(outcome).err());
+            self.settle();
+        }
+        if let Some(outcome) = step.page {
+            failures.extend(self.page(outcome).err());
+            self.settle();
+        }
+        if let Some(operator) = &step.operator {
+            failures.extend(self.operator(operator)?);
+            self.settle();
+        }
+        if let Some(expect) = &step.expect {
+            let state = self.driver.shard.scope(DEFAULT_SCOPE);
+            failures.extend(expect.failures(&self.book, state.map(|s| s.cmdb.as_ref())));
+        }
+        Ok(failures)
+    }
+
+    /// Everything that is due by now happens, and is written down.
+    fn settle(&mut self) {
+        self.driver.advance(self.now);
+        let finished = self.driver.finish();
+        self.book.add(finished);
+    }
+
+    fn event(&mut self, mut event: serde_json::Map<String, Value>) -> Result<(), String> {
+        event.entry("time").or_insert_with(|| json!(self.now));
+        let bytes = serde_json::to_vec(&event).map_err(|e| e.to_string())?;
+        let message = Message { source: SOURCE, headers: &[], payload: Some(&bytes), stamp: self.now };
+        let native = format("paramedic").ok_or("the native format is not registered")?;
+        let mut events = Vec::new();
+        (native.decode)(message, &mut events).map_err(|e| e.to_string())?;
+        for event in events {
+            if event.unknown_fields > 0 {
+                return Err(format!("{} of its fields are none of an event", event.unknown_fields));
+            }
+            let sifted = sift(&mut self.evaluator, &event);
+            if sifted.goes_on {
+                let set = self.evaluator.set().digest;
+                let input = EventInput { event: event.into_owned(), matches: sifted.matches, set };
+                self.driver.event(self.now, DEFAULT_SCOPE, input);
+            }
+        }
+        Ok(())
+    }
+
+    fn run(&mut self, told: &Outcome) -> Result<(), String> {
+        let in_flight = |row: &&OutboxRow| match &row.order {
+            Order::Run(run) => told.playbook.as_ref().is_none_or(|p| *p == run.playbook),
+            Order::Page(_) => false,
+        };
+        let Some(mut row) = self.driver.held.iter().find(in_flight).cloned() else {
+            let of = told.playbook.as_ref().map(|p| format!(" of {p}")).unwrap_or_default();
+            return Err(format!("run: expected one{of} in flight, found {}", self.found_runs()));
+        };
+        let message = told.message.clone();
+        let outcome = match told.outcome {
+            RunWord::Succeeded => paramedic_model::Outcome::Succeeded { message, facts: told.facts.clone() },
+            RunWord::Failed => paramedic_model::Outcome::Failed { message, never_left: false },
+            RunWord::Unknown => {
+                // The retries that its playbook may allow are over.
+                row.attempts = row.attempts.max(outbox::MAX_ATTEMPTS);
+                paramedic_model::Outcome::Unknown { message, retry_after: None }
+            }
+        };
+        self.driver.answer(&row, &outcome, self.now);
+        Ok(())
+    }
+
+    fn found_runs(&self) -> String {
+        let runs: Vec<String> =
+            self.book.runs().map(|r| format!("{} on {} ({})", r.playbook, r.target.name, r.state.name())).collect();
+        if runs.is_empty() { "no run".to_owned() } else { runs.join(", ") }
+    }
+
+    fn page(&mut self, outcome: PageOutcome) -> Result<(), String> {
+        let row = self.driver.held.iter().find(|row| matches!(row.order, Order::Page(_))).cloned();
+        let row = row.ok_or("page: expected one that nobody told about yet, found none")?;
+        let message = String::new();
+        let outcome = match outcome {
+            PageOutcome::Delivered => paramedic_model::Outcome::Succeeded { message, facts: BTreeMap::new() },
+            PageOutcome::Failed => paramedic_model::Outcome::Failed { message, never_left: false },
+        };
+        self.driver.answer(&row, &outcome, self.now);
+        Ok(())
+    }
+
+    /// What it could not be done to, if anything.
+    fn operator(&mut self, operator: &Operator) -> Result<Option<String>, String> {
+        let details = &operator.details;
+        let open = self.book.incidents().rev().find(|i| i.state.is_open()).map(|i| i.id);
+        let proposed = self.book.runs().find(|r| r.state == RunState::Proposed).map(|r| r.id);
+        let notes = details.notes.clone().unwrap_or_else(|| "as the scenario says".to_owned());
+        let act = match (operator.act, open, proposed) {
+            (Act::Ack, Some(incident), _) => OperatorAct::Acknowledge { incident },
+            (Act::Resolve, Some(incident), _) => OperatorAct::Resolve { incident, code: close_code(details)?, notes },
+            (Act::Approve, _, Some(run)) => OperatorAct::Approve { run },
+            (Act::Reject, _, Some(run)) => OperatorAct::Reject { run, reason: notes },
+            (Act::Ack | Act::Resolve, None, _) => {
+                return Ok(Some("operator: expected an open incident, found none".to_owned()));
+            }
+            (Act::Approve | Act::Reject, _, None) => {
+                return Ok(Some(format!("operator: expected a proposed run, found {}", self.found_runs())));
+            }
+        };
+        self.acts += 1;
+        let by = details.by.clone().unwrap_or_else(|| SOMEBODY.to_owned());
+        self.driver.inbox(&NewInbox {
+            id: format!("{SOURCE}|{}", self.acts),
+            scope: DEFAULT_SCOPE.to_owned(),
+            at: self.now,
+            body: InboxBody::Operator { by, act },
+        });
+        Ok(None)
+    }
+}
+
+fn close_code(details: &Details) -> Result<CloseCode, String> {
+    let Some(name) = &details.code else { return Ok(CloseCode::SolutionProvided) };
+    CloseCode::from_name(name).ok_or_else(|| {
+        let all: Vec<&str> = CloseCode::ALL.iter().map(|c| c.name()).collect();
+        format!("operator: {name:?} is no close code; these are: {}", all.join(", "))
+    })
+}
