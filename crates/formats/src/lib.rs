@@ -2,6 +2,7 @@
 
 mod alertmanager;
 mod cloudevents;
+pub mod cmdb;
 mod json;
 mod native;
 

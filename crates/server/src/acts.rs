@@ -32,6 +32,12 @@ pub(crate) struct Wait {
     wait: Option<u64>,
 }
 
+impl Wait {
+    pub(crate) const fn of(seconds: u64) -> Self {
+        Self { wait: Some(seconds) }
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct By {

@@ -24,18 +24,13 @@ const REQUESTS: usize = 512;
 /// Webhook bodies in memory at one time, in bytes.
 const HOOK_BYTES: usize = 64 << 20;
 
-/// A configured webhook: its format's name, and what its senders must bear.
-pub(crate) struct Hook {
-    pub(crate) format: &'static str,
-    pub(crate) credential: Credential,
-}
-
 /// Shared by all handlers.
 pub(crate) struct App {
     pub(crate) cluster: String,
     pub(crate) version: &'static str,
     pub(crate) token: Credential,
-    pub(crate) hooks: BTreeMap<String, Hook>,
+    /// What a source's senders must bear.
+    pub(crate) hooks: BTreeMap<String, Credential>,
     pub(crate) halt_file: HaltFile,
     /// The halt file is read, changed and written: one at a time.
     pub(crate) halt_lock: Mutex<()>,
@@ -68,7 +63,8 @@ impl App {
                 WebhookAuth::Basic { user, password } => Credential::basic(&user, &password),
                 WebhookAuth::None => Credential::Loopback,
             };
-            (w.name, Hook { format: w.format.name, credential })
+            tracing::info!(source = w.name, format = w.format.name, "a webhook is served");
+            (w.name, credential)
         });
         Self {
             cluster: config.cluster,

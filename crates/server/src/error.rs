@@ -58,6 +58,11 @@ impl ApiError {
         self
     }
 
+    /// The error in words.
+    pub(crate) fn text(&self) -> &str {
+        &self.error
+    }
+
     pub(crate) fn status(&self) -> StatusCode {
         self.status
     }

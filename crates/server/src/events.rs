@@ -25,12 +25,12 @@ pub(crate) async fn receive(
     Path(source): Path<String>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let Some(hook) = app.hooks.get(&source) else {
+    let Some(credential) = app.hooks.get(&source) else {
         app.count("unknown", "unknown_source");
         return Err(ApiError::not_found("no such source").help("sources are named in the configuration"));
     };
     let (parts, body) = request.into_parts();
-    let done = match hook.credential.check(&parts.headers, &parts.extensions) {
+    let done = match credential.check(&parts.headers, &parts.extensions) {
         Ok(()) => take(&app, &source, &parts.headers, body).await,
         Err(refused) => Err(refused),
     };

@@ -1,6 +1,7 @@
 //! The halt switch. Easy to throw, deliberate to take back; it does not wait for the engine.
 
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -13,6 +14,9 @@ use crate::acts::append;
 use crate::app::{App, now};
 use crate::error::ApiError;
 use crate::extract::{Given, person, words};
+
+/// How long a halt waits for the store.
+const STORE_ANSWERS: Duration = Duration::from_secs(2);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -65,8 +69,8 @@ pub(crate) async fn list(State(app): State<Arc<App>>) -> Result<Json<Value>, Api
     app.blocking(|app| Ok(told(app, vec![]))).await
 }
 
-/// `POST /api/v1/halt`: in force when it answers 200. What could not be written is among the warnings; only when
-/// neither file nor store took it is it an error.
+/// `POST /api/v1/halt`: in force when it answers 200. The file comes first, past every queue, and the store has a
+/// moment only: what could not be written is among the warnings, and it is an error only when neither took it.
 pub(crate) async fn halt(
     State(app): State<Arc<App>>,
     Given(given): Given<Switch>,
@@ -77,26 +81,50 @@ pub(crate) async fn halt(
         reason: words("reason", &given.reason)?,
         at: now(),
     };
-    app.blocking(move |app| {
+    let mut warnings: Vec<String> = in_file(&app, halt.clone()).await.err().into_iter().collect();
+    match tokio::time::timeout(STORE_ANSWERS, in_store(&app, halt.clone())).await {
+        Ok(Ok(())) => {}
+        Ok(Err(why)) => warnings.push(why),
+        Err(_) => warnings.push("the store did not answer in time whether it took the halt".to_owned()),
+    }
+    let file = app.halt_file.path().display();
+    if warnings.len() == 2 {
+        tracing::error!(?warnings, "a halt was asked for and is NOT in force");
+        return Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, format!("NOT halted: {}", warnings.join("; ")))
+            .help(format!("create the file {file} by hand: that halts everything")));
+    }
+    tracing::warn!(by = halt.by, reason = halt.reason, scope = scope_in_words(&halt.scope), "halted");
+    let reason = format!("{}: {}", scope_in_words(&halt.scope), halt.reason);
+    let history = app.blocking(move |app| {
         let mut warnings = Vec::new();
-        let _one_at_a_time = app.halt_lock.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(e) = app.halt_file.add(&halt) {
-            warnings.push(format!("the halt file {} was not written: {e}", app.halt_file.path().display()));
-        }
-        if let Err(e) = app.store.halt_put(&halt) {
-            warnings.push(format!("the store did not take the halt: {e}"));
-        }
-        if warnings.len() == 2 {
-            tracing::error!(?warnings, "a halt was asked for and is NOT in force");
-            return Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, format!("NOT halted: {}", warnings.join("; ")))
-                .help(format!("create the file {} by hand: that halts everything", app.halt_file.path().display())));
-        }
-        tracing::warn!(by = halt.by, reason = halt.reason, scope = scope_in_words(&halt.scope), "halted");
-        let reason = format!("{}: {}", scope_in_words(&halt.scope), halt.reason);
         remember(app, &halt.by, OperatorAct::Halt { reason }, &mut warnings);
         Ok(told(app, warnings))
-    })
-    .await
+    });
+    let Ok(Ok(Json(mut answer))) = tokio::time::timeout(STORE_ANSWERS, history).await else {
+        warnings.push("the store does not answer: only the file's halts are listed".to_owned());
+        return Ok(Json(json!({"halts": app.halt_file.read(), "warnings": warnings})));
+    };
+    if let Some(told) = answer["warnings"].as_array_mut() {
+        told.extend(warnings.into_iter().map(Value::from));
+    }
+    Ok(Json(answer))
+}
+
+/// Not by [`App::blocking`]: a store that hangs must not hold a halt up.
+async fn in_file(app: &Arc<App>, halt: Halt) -> Result<(), String> {
+    let app = Arc::clone(app);
+    let path = app.halt_file.path().display().to_string();
+    let written = tokio::task::spawn_blocking(move || {
+        let _one_at_a_time = app.halt_lock.lock().unwrap_or_else(PoisonError::into_inner);
+        app.halt_file.add(&halt)
+    });
+    let written = written.await.map_err(|e| e.to_string()).and_then(|done| done.map_err(|e| e.to_string()));
+    written.map_err(|e| format!("the halt file {path} was not written: {e}"))
+}
+
+async fn in_store(app: &Arc<App>, halt: Halt) -> Result<(), String> {
+    let put = app.blocking(move |app| Ok(app.store.halt_put(&halt)?)).await;
+    put.map_err(|e| format!("the store did not take the halt: {}", e.text()))
 }
 
 /// `POST /api/v1/resume`: takes back the halt of exactly that scope, in file and store.
@@ -108,11 +136,14 @@ pub(crate) async fn resume(
     let reason = words("reason", &given.reason)?;
     let scope = checked(given.scope)?;
     app.blocking(move |app| {
-        let _one_at_a_time = app.halt_lock.lock().unwrap_or_else(PoisonError::into_inner);
-        // The store first: when only one of the two is taken back, the halt holds.
+        // When only one of the two is taken back, the halt holds.
         let stored = app.store.halt_remove(&scope)?;
-        let path = app.halt_file.path().display();
-        let in_file = app.halt_file.remove(&scope).map_err(|e| {
+        let in_file = {
+            let _one_at_a_time = app.halt_lock.lock().unwrap_or_else(PoisonError::into_inner);
+            app.halt_file.remove(&scope)
+        };
+        let in_file = in_file.map_err(|e| {
+            let path = app.halt_file.path().display();
             ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, format!("still halted: {path} was not written: {e}"))
         })?;
         if !stored && !in_file {

@@ -54,7 +54,7 @@ pub struct ServerConfig {
 pub struct WebhookSource {
     /// The configured name, which is also the path's last part.
     pub name: String,
-    /// How its bytes are decoded, later and in order; here only for `/api/v1/status`.
+    /// How its bytes are decoded: not here, but later and in order.
     pub format: &'static Format,
     /// What a sender must bear.
     pub auth: WebhookAuth,

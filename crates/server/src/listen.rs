@@ -17,9 +17,10 @@ use tokio::time::{Instant, Sleep};
 
 /// Connections at one time; further ones wait to be accepted.
 const CONNECTIONS: usize = 1_024;
-/// A connection on which nothing came for this long is cut: longer than any request may take.
+/// A connection on which no request begins for this long is cut.
 const SILENCE: Duration = Duration::from_secs(75);
-/// An audit may take longer than that, so a connection that is being answered is not cut.
+/// From a request's first byte to its answer's, however slowly it comes: longer than an audit may take.
+const ANSWER: Duration = Duration::from_secs(660);
 /// How long open requests may take to end after the shutdown.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -62,7 +63,7 @@ impl Listener for Bounded {
         // Never closed, so never an error; without a place the connection would merely not be counted.
         let place = Arc::clone(&self.places).acquire_owned().await.ok();
         let (stream, peer) = Listener::accept(&mut self.listener).await;
-        (Connection { stream, silence: Box::pin(tokio::time::sleep(SILENCE)), _place: place }, peer)
+        (Connection { stream, deadline: Box::pin(tokio::time::sleep(SILENCE)), asked: false, _place: place }, peer)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -72,13 +73,23 @@ impl Listener for Bounded {
 
 struct Connection {
     stream: TcpStream,
-    silence: Pin<Box<Sleep>>,
+    deadline: Pin<Box<Sleep>>,
+    /// A request has begun, and no answer yet.
+    asked: bool,
     _place: Option<OwnedSemaphorePermit>,
 }
 
 impl Connection {
     fn heard(&mut self) {
-        self.silence.as_mut().reset(Instant::now() + SILENCE);
+        if !self.asked {
+            self.asked = true;
+            self.deadline.as_mut().reset(Instant::now() + ANSWER);
+        }
+    }
+
+    fn answered(&mut self) {
+        self.asked = false;
+        self.deadline.as_mut().reset(Instant::now() + SILENCE);
     }
 }
 
@@ -88,7 +99,7 @@ impl AsyncRead for Connection {
             self.heard();
             return Poll::Ready(done);
         }
-        ready!(self.silence.as_mut().poll(cx));
+        ready!(self.deadline.as_mut().poll(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
@@ -96,7 +107,7 @@ impl AsyncRead for Connection {
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let done = ready!(Pin::new(&mut self.stream).poll_write(cx, buf));
-        self.heard();
+        self.answered();
         Poll::Ready(done)
     }
 
@@ -106,7 +117,7 @@ impl AsyncWrite for Connection {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let done = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, bufs));
-        self.heard();
+        self.answered();
         Poll::Ready(done)
     }
 

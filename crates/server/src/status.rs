@@ -42,14 +42,12 @@ pub(crate) async fn status(State(app): State<Arc<App>>) -> Result<Json<Value>, A
         let (halts, halts_error) = halts::in_force(app);
         let counts = app.store.counts();
         let store_error = counts.as_ref().err().map(ToString::to_string).or(halts_error);
-        let hooks = app.hooks.iter().map(|(name, hook)| json!({"source": name, "format": hook.format}));
         let ours = json!({
             "cluster": app.cluster,
             "version": app.version,
             "ready": told.ready,
             "reasons": told.reasons,
             "halts": halts,
-            "webhooks": hooks.collect::<Vec<_>>(),
             "counts": counts.as_ref().ok().map(counted),
             "dead_letters": counts.as_ref().ok().map(|c| c.dead_letters),
             "store_error": store_error,

@@ -3,12 +3,15 @@
 //! Shells around the same core that runs live, never copies of it: [`paramedic_engine::Shard`] decides,
 //! [`paramedic_engine::outbox`] judges what would leave. Nothing leaves.
 
-mod cmdb;
 mod driver;
 mod feed;
+pub mod journal;
 pub mod replay;
 pub mod scenario;
 
+pub use journal::{
+    Difference, JournalError, JournalOptions, JournalReport, RecordSource, SourceRecord, SourceSpec, replay_journal,
+};
 pub use replay::{ReplayError, ReplayOptions, Report, RunsBehave, replay};
 pub use scenario::{ScenarioError, ScenarioResult, run_scenarios};
 

@@ -14,6 +14,7 @@ use std::time::Instant;
 use crossbeam_channel::bounded;
 use paramedic_engine::Limits;
 use paramedic_formats::Format;
+use paramedic_formats::cmdb::CmdbFile;
 use paramedic_model::{Digest, Timestamp, combine};
 use paramedic_rulebook::{RuleSet, ScopeExpr};
 use serde::Serialize;
@@ -130,7 +131,7 @@ pub enum ReplayError {
         cause: std::io::Error,
     },
     /// The CMDB file cannot be used.
-    #[error("the CMDB file: {0}")]
+    #[error("{0}")]
     Cmdb(String),
     /// A worker ended early: a fault of ours.
     #[error("a worker of the replay ended early")]
@@ -149,17 +150,15 @@ pub fn replay(
     progress: &mut dyn FnMut(u64),
 ) -> Result<Report, ReplayError> {
     let began = Instant::now();
-    if let Some(text) = &options.cmdb {
-        crate::cmdb::parse(text, crate::DEFAULT_SCOPE, Timestamp::EPOCH).map_err(ReplayError::Cmdb)?;
-    }
+    let cmdb = options.cmdb.as_deref().map(read_cmdb).transpose()?;
     let (gathered, tallies) = std::thread::scope(|threads| {
         let mut senders = Vec::new();
         let mut workers = Vec::new();
         for _ in 0..options.threads.max(1) {
             let (sender, receiver) = bounded(WAITING);
             senders.push(sender);
-            let set = Arc::clone(&set);
-            workers.push(threads.spawn(move || worker::work(&set, options, &receiver)));
+            let (set, cmdb) = (Arc::clone(&set), cmdb.clone());
+            workers.push(threads.spawn(move || worker::work(&set, options, cmdb, &receiver)));
         }
         let gathered = Gather::new(options, senders).run(lines, progress);
         let tallies: Result<Vec<Tally>, _> = workers.into_iter().map(|w| w.join()).collect();
@@ -168,6 +167,13 @@ pub fn replay(
     })?;
     let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(report(gathered, &tallies, duration_ms))
+}
+
+/// Reads the file, and tries it: what it says does not depend on the scope's name.
+fn read_cmdb(text: &str) -> Result<CmdbFile, ReplayError> {
+    let file = CmdbFile::read(text).map_err(ReplayError::Cmdb)?;
+    worker::initial_cmdb(&file, crate::DEFAULT_SCOPE).map_err(ReplayError::Cmdb)?;
+    Ok(file)
 }
 
 fn report(gathered: Gathered, tallies: &[Tally], duration_ms: u64) -> Report {

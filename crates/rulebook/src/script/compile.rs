@@ -79,7 +79,9 @@ impl Compiler {
         }
         let (tokens, _) = self.engine.lex([&text]);
         let words: Vec<String> = tokens
-            .filter(|(t, _)| !matches!(t, Token::Comment(_) | Token::EOF))
+            // At its end it yields the end for ever; at an error nothing after it can be trusted.
+            .take_while(|(t, _)| !matches!(t, Token::EOF | Token::LexError(_)))
+            .filter(|(t, _)| !matches!(t, Token::Comment(_)))
             .map(|(t, _)| format!("{t:?}"))
             .collect();
         words.join(" ")

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::Receiver;
 use paramedic_engine::{Decision, EventInput, Finished, Step};
+use paramedic_formats::cmdb::CmdbFile;
 use paramedic_model::{CmdbDelta, Digest, IncidentState, OwnedEvent, Span, Timestamp};
 use paramedic_rulebook::{Evaluator, RuleSet};
 
@@ -41,15 +42,21 @@ pub(super) struct Tally {
     pub(super) scopes: Vec<(String, Digest)>,
 }
 
-pub(super) fn work(set: &Arc<RuleSet>, options: &ReplayOptions, receiver: &Receiver<Work>) -> Tally {
+pub(super) fn work(
+    set: &Arc<RuleSet>,
+    options: &ReplayOptions,
+    cmdb: Option<CmdbFile>,
+    receiver: &Receiver<Work>,
+) -> Tally {
     let runs = match options.runs {
         RunsBehave::Ok => Reply::After(ANSWER, true),
         RunsBehave::Fail => Reply::After(ANSWER, false),
         RunsBehave::Silent => Reply::Never,
     };
     let mut driver = Driver::new(Arc::clone(set), options.limits, runs, Reply::After(ANSWER, true));
-    if let Some(text) = options.cmdb.clone() {
-        driver = driver.with_cmdb(move |scope| initial_cmdb(&text, scope));
+    if let Some(file) = cmdb {
+        // It was tried before: a scope's name cannot make it fail.
+        driver = driver.with_cmdb(move |scope| initial_cmdb(&file, scope).unwrap_or_default());
     }
     let mut evaluator = Evaluator::new(Arc::clone(set));
     let mut tally = Tally::default();
@@ -80,9 +87,9 @@ pub(super) fn work(set: &Arc<RuleSet>, options: &ReplayOptions, receiver: &Recei
     tally
 }
 
-/// The text was read once already, for the scope `default`: a scope's name cannot make it fail.
-fn initial_cmdb(text: &str, scope: &str) -> CmdbDelta {
-    crate::cmdb::parse(text, scope, Timestamp::EPOCH).unwrap_or_default()
+/// What the file says, for a scope that begins with it.
+pub(super) fn initial_cmdb(file: &CmdbFile, scope: &str) -> Result<CmdbDelta, String> {
+    file.delta(scope, "replay", Timestamp::EPOCH, &|_| None)
 }
 
 /// What matches nothing ends here: the clock moves with the next one that does, or at the end.

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use paramedic_model::{Grant, Span};
-use serde::{Deserialize, Serialize};
+use paramedic_formats::cmdb::{CiEntry, CmdbFile, RelationEntry};
+use paramedic_model::{CmdbDelta, Grant, Span};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::ScenarioError;
 use super::expect::Expect;
+use super::{BEGINNING, ScenarioError};
+use crate::DEFAULT_SCOPE;
 
 /// One scenario.
 #[derive(Debug, Deserialize)]
@@ -24,24 +26,17 @@ pub(super) struct Scenario {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Given {
-    pub(super) cis: Vec<Value>,
-    pub(super) relations: Vec<Value>,
+    pub(super) cis: Vec<CiEntry>,
+    pub(super) relations: Vec<RelationEntry>,
     /// Instead of what the rulebooks ask.
     pub(super) grants: Option<Vec<Grant>>,
 }
 
-/// The part of [`Given`] that is a CMDB file.
-#[derive(Serialize)]
-struct CmdbFile<'a> {
-    cis: &'a [Value],
-    relations: &'a [Value],
-}
-
 impl Given {
-    /// As the text of a CMDB file.
-    pub(super) fn cmdb(&self) -> Result<String, String> {
-        let file = CmdbFile { cis: &self.cis, relations: &self.relations };
-        serde_yaml::to_string(&file).map_err(|e| e.to_string())
+    /// The CMDB that the scope begins with.
+    pub(super) fn cmdb(&self) -> Result<CmdbDelta, String> {
+        let file = CmdbFile { cis: self.cis.clone(), relations: self.relations.clone(), ..CmdbFile::default() };
+        file.delta(DEFAULT_SCOPE, "scenario", BEGINNING, &|_| None).map_err(|why| format!("given: {why}"))
     }
 }
 

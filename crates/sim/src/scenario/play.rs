@@ -6,7 +6,7 @@ use std::sync::Arc;
 use paramedic_engine::{EventInput, Limits, outbox};
 use paramedic_formats::{Message, format};
 use paramedic_model::{
-    CloseCode, CmdbDelta, Grants, InboxBody, NewInbox, OperatorAct, Order, OutboxRow, RunState, Span, Timestamp,
+    CloseCode, Grants, InboxBody, NewInbox, OperatorAct, Order, OutboxRow, RunState, Span, Timestamp,
 };
 use paramedic_rulebook::{Evaluator, RuleSet};
 use serde_json::{Value, json};
@@ -57,9 +57,7 @@ impl Play {
         };
         let told = scenario.steps.iter().any(|s| s.page.is_some());
         let pages = if told { Reply::Held } else { Reply::After(Span::ZERO, true) };
-        let text = scenario.given.cmdb()?;
-        let cmdb: CmdbDelta =
-            crate::cmdb::parse(&text, DEFAULT_SCOPE, BEGINNING).map_err(|why| format!("given: {why}"))?;
+        let cmdb = scenario.given.cmdb()?;
         let driver = Driver::new(Arc::clone(&set), Limits::default(), Reply::Held, pages)
             .with_cmdb(move |_| cmdb.clone());
         let mut play = Self { driver, evaluator: Evaluator::new(set), book: Book::default(), now: BEGINNING, acts: 0 };
