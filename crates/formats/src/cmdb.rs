@@ -98,7 +98,8 @@ impl CmdbFile {
         if text.len() > LARGEST {
             return Err(format!("the CMDB file is larger than {LARGEST} bytes"));
         }
-        let read = if text.trim_start().starts_with('{') && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() {
+        let read = if text.trim_start().starts_with('{') && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
+        {
             serde_json::from_str(text).map_err(|e| e.to_string())
         } else {
             serde_yaml::from_str(text).map_err(|e| e.to_string())

@@ -93,9 +93,8 @@ impl Cond {
     /// Field and texts of `field == "x"` or `field in ["x", "y"]`, if that is what this is.
     fn equality(&self) -> Option<(&Path, BTreeSet<&str>)> {
         match self {
-            Cond::Cmp(Op::Eq, Term::Path(path), Term::Lit(lit)) | Cond::Cmp(Op::Eq, Term::Lit(lit), Term::Path(path)) => {
-                Some((path, BTreeSet::from([lit.as_text()?])))
-            }
+            Cond::Cmp(Op::Eq, Term::Path(path), Term::Lit(lit))
+            | Cond::Cmp(Op::Eq, Term::Lit(lit), Term::Path(path)) => Some((path, BTreeSet::from([lit.as_text()?]))),
             Cond::In(Term::Path(path), list) => Some((path, list.iter().map(Lit::as_text).collect::<Option<_>>()?)),
             _ => None,
         }

@@ -1,12 +1,21 @@
-//! Evaluates the expressions of a set.
+//! Evaluates the expressions of a set, for one thread.
 
 use std::sync::Arc;
 
-use paramedic_model::{Ci, Cmdb, Event, Level, Timestamp};
+use paramedic_model::{Ci, Cmdb, Event, Level, Status, Timestamp};
+use rhai::AST;
 use serde_json::Value;
 use smallvec::SmallVec;
 
-use crate::{ExprIx, Field, RuleIx, RuleSet, Template};
+use crate::condition::{Cond, Term};
+use crate::index::Index;
+use crate::script::compile::{Compiler, Role};
+use crate::script::json::to_json;
+use crate::script::native::{cond, conjuncts, expression, term};
+use crate::script::objects::{CiObject, dynamic};
+use crate::script::runtime::{Lazy, Runtime, Surroundings};
+use crate::script::{check, runtime};
+use crate::{ExprIx, Field, Rule, RuleIx, RuleSet, Template, template};
 
 /// What a value expression may read.
 #[derive(Clone, Copy)]
@@ -26,7 +35,7 @@ pub struct Ctx<'a> {
 pub struct Matches {
     /// Rules whose `when` holds.
     pub when: SmallVec<[RuleIx; 4]>,
-    /// Rules whose explicit `clear` holds.
+    /// Rules whose explicit `clear` holds. The default `clear` is not here: the engine knows the alerts.
     pub clear: SmallVec<[RuleIx; 4]>,
     /// Remedy steps, by position from 0, whose own `verify.when` holds.
     pub verify: SmallVec<[(RuleIx, usize); 2]>,
@@ -44,7 +53,7 @@ impl Matches {
 /// Why an expression gave no value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EvalError {
-    /// A part of `by` or `key` is missing: no match, and counted.
+    /// A part of `by` is missing: no match, and counted.
     #[error("{0} is missing")]
     Missing(String),
     /// The expression failed, or gave what cannot be used.
@@ -52,62 +61,273 @@ pub enum EvalError {
     Script(String),
 }
 
+/// What a condition is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    When,
+    Clear,
+    Verify(usize),
+}
+
+impl Purpose {
+    fn name(self) -> &'static str {
+        match self {
+            Purpose::When => "when",
+            Purpose::Clear => "clear",
+            Purpose::Verify(_) => "verify",
+        }
+    }
+}
+
+/// What is added to a condition that says nothing of status and phase. A `when` means a firing event. Recovery
+/// shows in a sample as in a resolve, so `clear` and `verify.when` take either. An acknowledged, suppressed or
+/// flapping event, or one without data, is neither, and no phase at all is the normal one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Implied {
+    Nothing,
+    NormalPhase,
+    FiringInNormalPhase,
+}
+
+impl Implied {
+    fn holds(self, event: &Event<'_>) -> bool {
+        match self {
+            Implied::Nothing => true,
+            Implied::NormalPhase => event.phase.is_none(),
+            Implied::FiringInNormalPhase => event.phase.is_none() && event.status == Status::Firing,
+        }
+    }
+}
+
+struct Condition {
+    rule: RuleIx,
+    purpose: Purpose,
+    implied: Implied,
+    /// Of the pure subset; asked first.
+    native: Cond,
+    /// The whole, where the pure subset is not the whole.
+    script: Option<AST>,
+}
+
+enum Compiled {
+    /// Position in the list of conditions.
+    Condition(usize),
+    Native(Term),
+    Script(AST),
+    /// Cannot be compiled. A checked set has none.
+    Broken(String),
+}
+
 /// The compiled form of a set, for one thread.
 pub struct Evaluator {
     set: Arc<RuleSet>,
+    exprs: Vec<Compiled>,
+    conditions: Vec<Condition>,
+    index: Index,
+    runtime: Runtime,
 }
 
 impl Evaluator {
-    /// Compiles a set.
+    /// Compiles a set. It was checked, so this cannot fail; an expression that yet does, fails when it is asked.
     pub fn new(set: Arc<RuleSet>) -> Self {
-        Self { set }
+        let compiler = Compiler::new();
+        let exprs = set.exprs.iter().map(|e| compile_value(&compiler, &e.text)).collect();
+        let mut this =
+            Self { exprs, conditions: Vec::new(), index: Index::default(), runtime: Runtime::new(), set: Arc::clone(&set) };
+        for rule in &set.rules {
+            this.add_conditions(&compiler, rule);
+        }
+        this
     }
+
+    fn add_conditions(&mut self, compiler: &Compiler, rule: &Rule) {
+        let verifies = rule.remedy.iter().enumerate().filter_map(|(i, s)| Some((Purpose::Verify(i), s.verify.when?)));
+        let clear = rule.clear.map(|ix| (Purpose::Clear, ix));
+        for (purpose, ix) in [(Purpose::When, rule.when)].into_iter().chain(clear).chain(verifies) {
+            let Some(text) = self.set.exprs.get(ix.0 as usize) else { continue };
+            let Ok(ast) = compiler.parse(&text.text, Role::Condition) else { continue };
+            let Some(expr) = expression(&ast) else { continue };
+            let whole = cond(expr);
+            let is_native = whole.is_some();
+            let native = whole.unwrap_or_else(|| Cond::And(conjuncts(expr)));
+            let implied = match purpose {
+                _ if check::mentions_status(&ast) => Implied::Nothing,
+                Purpose::When => Implied::FiringInNormalPhase,
+                Purpose::Clear | Purpose::Verify(_) => Implied::NormalPhase,
+            };
+            let at = self.conditions.len();
+            self.index.add(at, &native);
+            let script = (!is_native).then_some(ast);
+            self.conditions.push(Condition { rule: rule.ix, purpose, implied, native, script });
+            if let Some(slot) = self.exprs.get_mut(ix.0 as usize) {
+                *slot = Compiled::Condition(at);
+            }
+        }
+    }
+
     /// The set.
     pub fn set(&self) -> &Arc<RuleSet> {
         &self.set
     }
-    /// Which conditions hold.
-    pub fn matches(&mut self, _event: &Event<'_>) -> Matches {
-        Matches::default()
+
+    /// Which conditions hold, found through the index.
+    pub fn matches(&mut self, event: &Event<'_>) -> Matches {
+        let Self { conditions, index, runtime, .. } = self;
+        let mut out = Matches::default();
+        let mut lazy = Lazy::default();
+        index.candidates(event, |at| ask(&conditions[at], runtime, event, &mut lazy, &mut out));
+        sort(&mut out);
+        out
     }
-    /// The same answer without the index.
-    pub fn matches_brute_force(&mut self, _event: &Event<'_>) -> Matches {
-        Matches::default()
+
+    /// The same answer, from asking every condition.
+    pub fn matches_brute_force(&mut self, event: &Event<'_>) -> Matches {
+        let mut out = Matches::default();
+        let mut lazy = Lazy::default();
+        for condition in &self.conditions {
+            ask(condition, &mut self.runtime, event, &mut lazy, &mut out);
+        }
+        sort(&mut out);
+        out
     }
-    /// The parts of a rule's `by`.
+
+    /// The parts of a rule's `by`, which must be given.
     ///
     /// # Errors
     /// When a part is missing or fails.
-    pub fn by(&mut self, _rule: RuleIx, _event: &Event<'_>) -> Result<Vec<Value>, EvalError> {
-        Ok(vec![])
+    pub fn by(&mut self, rule: RuleIx, event: &Event<'_>) -> Result<Vec<Value>, EvalError> {
+        let set = Arc::clone(&self.set);
+        let by = set.rule(rule).by.as_deref().unwrap_or_default();
+        let mut lazy = Lazy::default();
+        by.iter()
+            .map(|ix| match self.value(*ix, event, &mut lazy, None)? {
+                Value::Null => Err(EvalError::Missing(self.text_of(*ix))),
+                value => Ok(value),
+            })
+            .collect()
     }
-    /// A value.
+
+    /// The value of an expression; what is missing is null.
     ///
     /// # Errors
-    /// When it fails.
-    pub fn eval(&mut self, _expr: ExprIx, _ctx: &Ctx<'_>) -> Result<Value, EvalError> {
-        Ok(Value::Null)
+    /// When it fails, or its value has no form in JSON.
+    pub fn eval(&mut self, expr: ExprIx, ctx: &Ctx<'_>) -> Result<Value, EvalError> {
+        let around = Surroundings { about: ctx.about, cmdb: ctx.cmdb, now: ctx.now };
+        self.value(expr, ctx.event, &mut Lazy::default(), Some(&around))
     }
-    /// An impact or urgency.
+
+    /// An impact or urgency: HIGH, MEDIUM, LOW, 1 to 3, or "high".
     ///
     /// # Errors
     /// When it fails or is no level.
-    pub fn level(&mut self, _field: &Field<Level>, _ctx: &Ctx<'_>) -> Result<Level, EvalError> {
-        Ok(Level::Low)
+    pub fn level(&mut self, field: &Field<Level>, ctx: &Ctx<'_>) -> Result<Level, EvalError> {
+        match field {
+            Field::Given(level) => Ok(*level),
+            Field::Computed(ix) => {
+                let value = self.eval(*ix, ctx)?;
+                let by_code = value.as_u64().and_then(|n| u8::try_from(n).ok()).and_then(|n| Level::try_from(n).ok());
+                by_code.or_else(|| value.as_str().and_then(Level::from_name)).ok_or_else(|| {
+                    EvalError::Script(format!("`{}` gave {value}; expected HIGH, MEDIUM or LOW", self.text_of(*ix)))
+                })
+            }
+        }
     }
-    /// Whether a condition holds; missing and failed is no.
-    pub fn holds(&mut self, _expr: ExprIx, _event: &Event<'_>) -> bool {
-        false
+
+    /// Whether a condition holds, with what it implies; missing and failed is no.
+    pub fn holds(&mut self, expr: ExprIx, event: &Event<'_>) -> bool {
+        let mut lazy = Lazy::default();
+        match self.exprs.get(expr.0 as usize) {
+            Some(Compiled::Condition(at)) => {
+                holds(&self.conditions[*at], &mut self.runtime, event, &mut lazy).unwrap_or(false)
+            }
+            _ => self.value(expr, event, &mut lazy, None) == Ok(Value::Bool(true)),
+        }
     }
-    /// A target: the name or id of a CI.
+
+    /// A target: the name or id of a CI, to be looked up exactly.
     ///
     /// # Errors
-    /// When it fails or is no text.
-    pub fn target(&mut self, _expr: ExprIx, _ctx: &Ctx<'_>) -> Result<String, EvalError> {
-        Ok(String::new())
+    /// When it fails, is missing, or is neither a text nor a CI.
+    pub fn target(&mut self, expr: ExprIx, ctx: &Ctx<'_>) -> Result<String, EvalError> {
+        let around = Surroundings { about: ctx.about, cmdb: ctx.cmdb, now: ctx.now };
+        if let Some(Compiled::Script(ast)) = self.exprs.get(expr.0 as usize) {
+            let value = self
+                .runtime
+                .value(ast, ctx.event, &mut Lazy::default(), Some(&around))
+                .map_err(EvalError::Script)?;
+            if let Some(ci) = value.read_lock::<CiObject>() {
+                return Ok(ci.id.to_string());
+            }
+        }
+        match self.eval(expr, ctx)? {
+            Value::String(name) if !name.is_empty() => Ok(name),
+            Value::Null => Err(EvalError::Missing(self.text_of(expr))),
+            other => Err(EvalError::Script(format!("`{}` gave {other}; expected the name of a CI", self.text_of(expr)))),
+        }
     }
-    /// A text.
-    pub fn render(&self, _template: &Template, _event: &Event<'_>, _about: Option<&str>) -> String {
-        String::new()
+
+    /// A text, filled in; what is missing is `?`. `about` is the name of the CI that the incident is about.
+    pub fn render(&self, template: &Template, event: &Event<'_>, about: Option<&str>) -> String {
+        template::render(template, event, about)
     }
+
+    fn text_of(&self, expr: ExprIx) -> String {
+        self.set.exprs.get(expr.0 as usize).map(|e| e.text.trim().to_owned()).unwrap_or_default()
+    }
+
+    fn value(
+        &mut self,
+        expr: ExprIx,
+        event: &Event<'_>,
+        lazy: &mut Lazy,
+        around: Option<&Surroundings<'_>>,
+    ) -> Result<Value, EvalError> {
+        let value = match self.exprs.get(expr.0 as usize) {
+            None => return Err(EvalError::Script("no such expression in this set".to_owned())),
+            Some(Compiled::Broken(why)) => return Err(EvalError::Script(why.clone())),
+            Some(Compiled::Native(term)) => dynamic(term.eval(event)),
+            Some(Compiled::Script(ast)) => self.runtime.value(ast, event, lazy, around).map_err(EvalError::Script)?,
+            Some(Compiled::Condition(at)) => {
+                let held = holds(&self.conditions[*at], &mut self.runtime, event, lazy);
+                held.map_err(EvalError::Script)?.into()
+            }
+        };
+        to_json(&value).map_err(|why| EvalError::Script(format!("`{}`: {why}", self.text_of(expr))))
+    }
+}
+
+fn compile_value(compiler: &Compiler, text: &str) -> Compiled {
+    match compiler.parse(text, Role::Value) {
+        Ok(ast) => match expression(&ast).and_then(term) {
+            Some(term) => Compiled::Native(term),
+            None => Compiled::Script(ast),
+        },
+        Err(finding) => Compiled::Broken(finding.message),
+    }
+}
+
+fn holds(c: &Condition, runtime: &mut runtime::Runtime, event: &Event<'_>, lazy: &mut Lazy) -> Result<bool, String> {
+    if !c.implied.holds(event) || !c.native.holds(event) {
+        return Ok(false);
+    }
+    c.script.as_ref().map_or(Ok(true), |ast| runtime.condition(ast, event, lazy))
+}
+
+fn ask(c: &Condition, runtime: &mut Runtime, event: &Event<'_>, lazy: &mut Lazy, out: &mut Matches) {
+    match holds(c, runtime, event, lazy) {
+        Ok(false) => {}
+        Ok(true) => match c.purpose {
+            Purpose::When => out.when.push(c.rule),
+            Purpose::Clear => out.clear.push(c.rule),
+            Purpose::Verify(step) => out.verify.push((c.rule, step)),
+        },
+        Err(why) => out.failed.push((c.rule, format!("{}: {why}", c.purpose.name()))),
+    }
+}
+
+fn sort(out: &mut Matches) {
+    out.when.sort_unstable();
+    out.clear.sort_unstable();
+    out.verify.sort_unstable();
+    out.failed.sort_unstable();
 }

@@ -3,14 +3,16 @@
 mod condition;
 pub mod diagnostics;
 pub mod evaluator;
+mod index;
 pub mod load;
 pub mod rules;
 pub mod scope;
-pub(crate) mod script;
+mod script;
+mod template;
 mod value;
 
 pub use diagnostics::{Diagnostic, Gravity};
 pub use evaluator::{Ctx, EvalError, Evaluator, Matches};
 pub use load::{Loaded, load};
 pub use rules::*;
-pub use scope::ScopeExpr;
+pub use scope::{DEFAULT_SCOPE, ScopeExpr};

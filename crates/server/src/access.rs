@@ -136,9 +136,8 @@ async fn limits(State(app): State<Arc<App>>, request: Request, next: Next) -> Re
 
 /// Puts the bounds and the headers around all routes.
 pub(crate) fn bounded(router: Router<Arc<App>>, app: &Arc<App>) -> Router<Arc<App>> {
-    let with = |name, value: &'static str| {
-        SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
-    };
+    let with =
+        |name, value: &'static str| SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value));
     router
         .layer(from_fn(same_origin))
         .layer(from_fn_with_state(Arc::clone(app), limits))

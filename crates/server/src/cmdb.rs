@@ -72,8 +72,7 @@ pub(crate) async fn import(
     }
     let at = scope.clone();
     let (delta, seqs) = app.blocking(move |app| append(app, &file, &at, &by)).await?;
-    let accepted =
-        json!({"accepted": true, "inbox": seqs, "cis": delta.cis.len(), "relations": delta.relations.len()});
+    let accepted = json!({"accepted": true, "inbox": seqs, "cis": delta.cis.len(), "relations": delta.relations.len()});
     let wait = query.wait.map_or_else(Default::default, crate::acts::Wait::of);
     let (delta, told) = (Arc::new(delta), accepted.clone());
     answer(&app, &wait, accepted, move |app| {
@@ -95,12 +94,7 @@ fn append(app: &App, file: &CmdbFile, scope: &str, by: &str) -> Result<(CmdbDelt
     let entries: Vec<NewInbox> = split(delta.clone(), CHANGES)
         .into_iter()
         .enumerate()
-        .map(|(n, part)| NewInbox {
-            id: format!("{id}-{n}"),
-            scope: scope.to_owned(),
-            at,
-            body: InboxBody::Cmdb(part),
-        })
+        .map(|(n, part)| NewInbox { id: format!("{id}-{n}"), scope: scope.to_owned(), at, body: InboxBody::Cmdb(part) })
         .collect();
     if entries.is_empty() {
         return Err(ApiError::bad_request("the file holds nothing: neither `cis` nor `relations`"));

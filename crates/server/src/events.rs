@@ -49,12 +49,7 @@ const fn outcome(status: StatusCode) -> &'static str {
     }
 }
 
-async fn take(
-    app: &Arc<App>,
-    source: &str,
-    headers: &HeaderMap,
-    body: axum::body::Body,
-) -> Result<u64, ApiError> {
+async fn take(app: &Arc<App>, source: &str, headers: &HeaderMap, body: axum::body::Body) -> Result<u64, ApiError> {
     // Room for it is reserved before it is read: many large bodies at a time must not fill the memory.
     let room = u32::try_from(stated_length(headers).unwrap_or(MAX_BODY).clamp(1, MAX_BODY)).unwrap_or(u32::MAX);
     let _room = Arc::clone(&app.hook_bytes)

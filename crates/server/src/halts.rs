@@ -71,10 +71,7 @@ pub(crate) async fn list(State(app): State<Arc<App>>) -> Result<Json<Value>, Api
 
 /// `POST /api/v1/halt`: in force when it answers 200. The file comes first, past every queue, and the store has a
 /// moment only: what could not be written is among the warnings, and it is an error only when neither took it.
-pub(crate) async fn halt(
-    State(app): State<Arc<App>>,
-    Given(given): Given<Switch>,
-) -> Result<Json<Value>, ApiError> {
+pub(crate) async fn halt(State(app): State<Arc<App>>, Given(given): Given<Switch>) -> Result<Json<Value>, ApiError> {
     let halt = Halt {
         scope: checked(given.scope)?,
         by: person(&given.by)?,
@@ -128,10 +125,7 @@ async fn in_store(app: &Arc<App>, halt: Halt) -> Result<(), String> {
 }
 
 /// `POST /api/v1/resume`: takes back the halt of exactly that scope, in file and store.
-pub(crate) async fn resume(
-    State(app): State<Arc<App>>,
-    Given(given): Given<Switch>,
-) -> Result<Json<Value>, ApiError> {
+pub(crate) async fn resume(State(app): State<Arc<App>>, Given(given): Given<Switch>) -> Result<Json<Value>, ApiError> {
     let by = person(&given.by)?;
     let reason = words("reason", &given.reason)?;
     let scope = checked(given.scope)?;

@@ -87,7 +87,9 @@ fn number(text: &str) -> Result<u64, ApiError> {
 
 /// The incident that a person names: by number or by id.
 pub(crate) fn find(store: &dyn Store, name: &str) -> Result<Incident, ApiError> {
-    let found = if name.len() == 32 && let Ok(id) = name.parse::<Id>() {
+    let found = if name.len() == 32
+        && let Ok(id) = name.parse::<Id>()
+    {
         store.incident(id)?
     } else {
         store.incident_by_number(number(name)?)?

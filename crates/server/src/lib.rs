@@ -127,10 +127,7 @@ pub fn router(
         .route("/api/v1/cmdb", post(cmdb::import))
         .route_layer(axum::middleware::from_fn_with_state(Arc::clone(&app), access::require_token));
     let hooks = Router::new().route("/api/v1/events/{source}", post(events::receive));
-    let all = reads
-        .merge(acts)
-        .merge(hooks)
-        .fallback(error::no_such_path)
-        .method_not_allowed_fallback(error::no_such_method);
+    let all =
+        reads.merge(acts).merge(hooks).fallback(error::no_such_path).method_not_allowed_fallback(error::no_such_method);
     access::bounded(all, &app).with_state(app)
 }

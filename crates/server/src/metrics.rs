@@ -78,8 +78,7 @@ impl Family {
 
 fn held(counts: Option<&Counts>) -> Vec<Family> {
     let up = vec![(String::new(), u64::from(counts.is_some()))];
-    let mut families =
-        vec![Family { name: "paramedic_store_up", help: "Whether the store answers.", values: up }];
+    let mut families = vec![Family { name: "paramedic_store_up", help: "Whether the store answers.", values: up }];
     let Some(counts) = counts else { return families };
     let incidents = counts.incidents.iter();
     let outbox = counts.outbox.iter();

@@ -50,7 +50,8 @@ impl From<ApiError> for Failed {
 impl IntoResponse for Failed {
     fn into_response(self) -> Response {
         let status = self.0.status();
-        let page = frame("Not shown", html! { h1 { (status) } p { (self.0.text()) } p { a href="/" { "All incidents" } } });
+        let page =
+            frame("Not shown", html! { h1 { (status) } p { (self.0.text()) } p { a href="/" { "All incidents" } } });
         (status, page).into_response()
     }
 }
@@ -93,10 +94,7 @@ pub(crate) struct ListQuery {
 }
 
 /// `GET /`: incidents, newest first; the open ones unless told.
-pub(crate) async fn incidents(
-    State(app): State<Arc<App>>,
-    Params(query): Params<ListQuery>,
-) -> Result<Html, Failed> {
+pub(crate) async fn incidents(State(app): State<Arc<App>>, Params(query): Params<ListQuery>) -> Result<Html, Failed> {
     let state = query.state.unwrap_or_else(|| "open".to_owned());
     let states = states(&state)?;
     let filter = IncidentFilter { states, limit: ROWS, before_number: query.before, ..IncidentFilter::default() };
@@ -149,8 +147,7 @@ fn query_text(state: &str) -> String {
 
 /// `GET /incidents/{incident}`: one, with its timeline.
 pub(crate) async fn incident(State(app): State<Arc<App>>, Path(name): Path<String>) -> Result<Html, Failed> {
-    let (whole, halts) =
-        app.blocking(move |app| Ok((Whole::read(&*app.store, &name)?, in_force(app)))).await?;
+    let (whole, halts) = app.blocking(move |app| Ok((Whole::read(&*app.store, &name)?, in_force(app)))).await?;
     let title = number(&whole.incident);
     Ok(frame(
         &title,
@@ -168,9 +165,9 @@ pub(crate) async fn incident(State(app): State<Arc<App>>, Path(name): Path<Strin
 
 fn facts(incident: &Incident) -> Markup {
     let acknowledged = incident.acknowledged.as_ref().map(|(by, at)| format!("{by}, {}", clock(*at)));
-    let ended = incident.close_code.map(|code| {
-        format!("{}: {}", code.name(), incident.close_notes.as_deref().unwrap_or_default())
-    });
+    let ended = incident
+        .close_code
+        .map(|code| format!("{}: {}", code.name(), incident.close_notes.as_deref().unwrap_or_default()));
     let facts = [
         ("State", Some(format!("{} ({})", incident.state.name().replace('_', " "), incident.state.code()))),
         ("Priority", Some(format!("{}, severity {}", incident.priority(), incident.severity.name()))),

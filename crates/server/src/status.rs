@@ -114,7 +114,6 @@ pub(crate) async fn audit(State(app): State<Arc<App>>) -> Result<Json<Value>, Ap
     };
     let audit = app.blocking(|app| Ok(app.store.audit()?)).await?;
     let broken = audit.broken.iter();
-    let broken: Vec<Value> =
-        broken.map(|(scope, seq, why)| json!({"scope": scope, "seq": seq, "why": why})).collect();
+    let broken: Vec<Value> = broken.map(|(scope, seq, why)| json!({"scope": scope, "seq": seq, "why": why})).collect();
     Ok(Json(json!({"intact": broken.is_empty(), "rows": audit.rows, "scopes": audit.scopes, "broken": broken})))
 }

@@ -44,7 +44,9 @@ fn in_words(step: &Step, runs: &[KnownRun]) -> String {
         found.map_or_else(|| format!("run {id}"), |known| named(&known.run))
     };
     match step {
-        Step::IncidentOpened { incident } => format!("Opened with priority {}: {}", incident.priority(), incident.summary),
+        Step::IncidentOpened { incident } => {
+            format!("Opened with priority {}: {}", incident.priority(), incident.summary)
+        }
         Step::IncidentMoved { act, code, notes, .. } => {
             let end = code.map(|c| format!(" as \"{}\"", c.name())).unwrap_or_default();
             let notes = notes.as_ref().map(|n| format!(": {n}")).unwrap_or_default();

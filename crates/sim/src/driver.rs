@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use paramedic_engine::outbox::{self, Considered, GuardInput};
 use paramedic_engine::{EventInput, Finished, Limits, Shard, ShardConfig};
-use paramedic_model::{CmdbDelta, NewInbox, Order, Outcome, OutboxRow, OutboxState, Span, Timestamp};
+use paramedic_model::{CmdbDelta, NewInbox, Order, OutboxRow, OutboxState, Outcome, Span, Timestamp};
 use paramedic_rulebook::RuleSet;
 
 /// When and how the simulated endpoint answers.

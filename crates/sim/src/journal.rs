@@ -115,7 +115,9 @@ pub enum JournalError {
     #[error("the store: {0}")]
     Store(#[from] StoreError),
     /// The journal's beginning is not kept any more.
-    #[error("the journal of shard {shard} begins with batch {first}: only a history that is kept whole can be repeated")]
+    #[error(
+        "the journal of shard {shard} begins with batch {first}: only a history that is kept whole can be repeated"
+    )]
     Beginning {
         /// Which shard.
         shard: u32,
@@ -215,8 +217,7 @@ struct Again<'a> {
 
 impl<'a> Again<'a> {
     fn new(options: &'a JournalOptions<'a>, set: Digest) -> Self {
-        let config =
-            ShardConfig { cluster: options.cluster.clone(), shard: options.shard, limits: options.limits };
+        let config = ShardConfig { cluster: options.cluster.clone(), shard: options.shard, limits: options.limits };
         let shard = Shard::restore(config, 1, None, set, vec![]);
         Self { options, shard, evaluators: BTreeMap::new() }
     }

@@ -102,8 +102,9 @@ fn check_chain(chain: &Chain<'_>, found: &mut Vec<Finding>) {
             if let Some((name, pos)) = names.first()
                 && !CI_FIELDS.contains(name)
             {
-                let help = did_you_mean(name, CI_FIELDS)
-                    .unwrap_or_else(|| format!("it has {}; everything else is in about.attributes", CI_FIELDS.join(", ")));
+                let help = did_you_mean(name, CI_FIELDS).unwrap_or_else(|| {
+                    format!("it has {}; everything else is in about.attributes", CI_FIELDS.join(", "))
+                });
                 found.push(Finding::error(*pos, format!("a CI has no field `{name}`"), Some(help)));
             }
         }
@@ -125,7 +126,8 @@ fn check_event_names(names: &[(&str, Position)], found: &mut Vec<Finding>) {
     if let Some((extra, pos)) = names.get(deepest) {
         let owner: Vec<&str> = names[..deepest].iter().map(|(n, _)| *n).collect();
         let owner = format!("event.{}", owner.join("."));
-        let help = (deepest == 2).then(|| format!("a name with a dot is written event.{first}[\"{}.{extra}\"]", names[1].0));
+        let help =
+            (deepest == 2).then(|| format!("a name with a dot is written event.{first}[\"{}.{extra}\"]", names[1].0));
         found.push(Finding::error(*pos, format!("`{owner}` is one value and has no field `{extra}`"), help));
     }
 }
@@ -215,7 +217,10 @@ fn compare(op: Op, a: &Expr, b: &Expr, pos: Position, found: &mut Vec<Finding>) 
             if op == Op::Ne {
                 for (side, known, other) in [(&left, &ka, &right), (&right, &kb, &left)] {
                     if known.may_be_missing {
-                        let help = format!("if a missing one counts as different, write `({side} ?? {}) {sign} {other}`", default(known.ty));
+                        let help = format!(
+                            "if a missing one counts as different, write `({side} ?? {}) {sign} {other}`",
+                            default(known.ty)
+                        );
                         let message = format!("`{side}` may be missing, and then this is false");
                         found.push(Finding::new(Gravity::Warning, pos, message, Some(help)));
                         break;

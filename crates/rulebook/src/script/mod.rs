@@ -5,4 +5,5 @@ pub(crate) mod compile;
 pub(crate) mod json;
 pub(crate) mod native;
 pub(crate) mod objects;
+pub(crate) mod runtime;
 pub(crate) mod sandbox;

@@ -91,7 +91,7 @@ pub(crate) fn comparison(call: &FnCallExpr) -> Option<(Op, &Expr, &Expr)> {
 /// The value and the list of `value in [..]`; Rhai swaps them into `contains(list, value)`.
 pub(crate) fn membership(call: &FnCallExpr) -> Option<(&Expr, &[Expr])> {
     match call.args.as_slice() {
-        [Expr::Array(items, _), value] if call.op_token.is_some() && call.name == "contains" => Some((value, items)),
+        [Expr::Array(items, _), value] if call.name == "contains" => Some((value, items)),
         _ => None,
     }
 }

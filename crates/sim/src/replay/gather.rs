@@ -60,7 +60,11 @@ impl<'a> Gather<'a> {
     }
 
     /// Hands over everything, and ends the workers.
-    pub(super) fn run(mut self, mut input: impl BufRead, progress: &mut dyn FnMut(u64)) -> Result<Gathered, ReplayError> {
+    pub(super) fn run(
+        mut self,
+        mut input: impl BufRead,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Gathered, ReplayError> {
         let mut read = 0;
         loop {
             let (chunk, more) = read_chunk(&mut input, &mut read)?;
@@ -93,8 +97,10 @@ impl<'a> Gather<'a> {
             return part(chunk);
         }
         std::thread::scope(|threads| {
-            let parts: Vec<_> =
-                chunk.chunks(chunk.len().div_ceil(parts)).map(|lines| (lines, threads.spawn(move || part(lines)))).collect();
+            let parts: Vec<_> = chunk
+                .chunks(chunk.len().div_ceil(parts))
+                .map(|lines| (lines, threads.spawn(move || part(lines))))
+                .collect();
             // Decoders do not panic; if one did, its lines are decoded here, where it shows.
             parts.into_iter().flat_map(|(lines, thread)| thread.join().unwrap_or_else(|_| part(lines))).collect()
         })

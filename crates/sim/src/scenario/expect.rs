@@ -27,8 +27,24 @@ pub(super) struct Expect {
 }
 
 const INCIDENT: &[&str] = &[
-    "state", "priority", "impact", "urgency", "severity", "close_code", "close_notes", "summary", "assigned_to",
-    "category", "count", "reopen_count", "rulebook", "rule", "about", "acknowledged_by", "shadow", "evidence",
+    "state",
+    "priority",
+    "impact",
+    "urgency",
+    "severity",
+    "close_code",
+    "close_notes",
+    "summary",
+    "assigned_to",
+    "category",
+    "count",
+    "reopen_count",
+    "rulebook",
+    "rule",
+    "about",
+    "acknowledged_by",
+    "shadow",
+    "evidence",
 ];
 const RUN: &[&str] =
     &["playbook", "target", "with", "state", "verdict", "message", "facts", "step", "round", "decided_by"];
@@ -38,8 +54,12 @@ const CI: &[&str] = &["name", "class", "environment", "operational_status", "own
 impl Expect {
     /// Names that are misspelt would else be expectations that nothing can meet.
     pub(super) fn check(&self) -> Result<(), String> {
-        let parts =
-            [("incident", &self.incident, INCIDENT), ("run", &self.run, RUN), ("page", &self.page, PAGE), ("ci", &self.ci, CI)];
+        let parts = [
+            ("incident", &self.incident, INCIDENT),
+            ("run", &self.run, RUN),
+            ("page", &self.page, PAGE),
+            ("ci", &self.ci, CI),
+        ];
         for (what, given, known) in parts {
             let unknown = given.iter().flat_map(Map::keys).find(|key| !known.contains(&key.as_str()));
             if let Some(key) = unknown {
@@ -65,7 +85,9 @@ impl Expect {
             }
         }
         if let Some(given) = &self.incident {
-            let wanted = |i: &&Incident| same_text(given, "about", i.about.as_deref()) && same_text(given, "rule", Some(&i.rule));
+            let wanted = |i: &&Incident| {
+                same_text(given, "about", i.about.as_deref()) && same_text(given, "rule", Some(&i.rule))
+            };
             match book.incidents().rfind(wanted).or_else(|| book.incidents().next_back()) {
                 Some(incident) => compare("incident", given, &incident_view(incident), &mut failures),
                 None => failures.push("incident: expected one, found none".to_owned()),
@@ -122,7 +144,9 @@ fn meets(name: &str, expected: &Value, found: &Value) -> bool {
         (Value::String(word), Value::Number(code)) if matches!(name, "impact" | "urgency") => {
             Level::from_name(word).map(|level| u64::from(level.code())) == code.as_u64()
         }
-        (Value::String(part), Value::String(whole)) if matches!(name, "reason" | "message") => whole.contains(part.as_str()),
+        (Value::String(part), Value::String(whole)) if matches!(name, "reason" | "message") => {
+            whole.contains(part.as_str())
+        }
         (expected, found) => expected == found,
     }
 }

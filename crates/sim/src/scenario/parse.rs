@@ -82,7 +82,9 @@ impl TryFrom<Value> for Outcome {
     fn try_from(value: Value) -> Result<Self, String> {
         let told = if value.is_string() { json!({ "outcome": value }) } else { value };
         let ToldOutcome { outcome, message, facts, playbook } = serde_json::from_value(told).map_err(|e| {
-            format!("write succeeded, failed or unknown, or an object with `outcome`, `message`, `facts`, `playbook` ({e})")
+            format!(
+                "write succeeded, failed or unknown, or an object with `outcome`, `message`, `facts`, `playbook` ({e})"
+            )
         })?;
         Ok(Self { outcome, message, facts, playbook })
     }

@@ -58,8 +58,8 @@ impl Play {
         let told = scenario.steps.iter().any(|s| s.page.is_some());
         let pages = if told { Reply::Held } else { Reply::After(Span::ZERO, true) };
         let cmdb = scenario.given.cmdb()?;
-        let driver = Driver::new(Arc::clone(&set), Limits::default(), Reply::Held, pages)
-            .with_cmdb(move |_| cmdb.clone());
+        let driver =
+            Driver::new(Arc::clone(&set), Limits::default(), Reply::Held, pages).with_cmdb(move |_| cmdb.clone());
         let mut play = Self { driver, evaluator: Evaluator::new(set), book: Book::default(), now: BEGINNING, acts: 0 };
         play.driver.meet(DEFAULT_SCOPE);
         Ok(play)

@@ -1,6 +1,6 @@
 //! Facts about history: appended, chained, and what breaks the chain is found.
 
-use paramedic_model::HistoryRow;
+use paramedic_model::{HistoryRow, ScopeChanges};
 
 use super::Bench;
 use super::fixture::*;
@@ -114,6 +114,18 @@ pub(super) fn history_cut_off_at_its_end_is_reported(bench: &Bench) {
     assert_eq!(broken(bench), [("default".to_owned(), 4), ("site-b".to_owned(), 2)]);
     bench.alter_history("site-b", 1, &|_| None);
     assert_eq!(broken(bench), [("default".to_owned(), 4), ("site-b".to_owned(), 1)]);
+}
+
+pub(super) fn a_scope_may_stand_twice_in_a_batch(bench: &Bench) {
+    let owner = written(bench);
+    let mut first = owner.changes();
+    add_step(&mut first, id("one"));
+    let mut second = ScopeChanges { head: first.head.clone(), ..owner.changes() };
+    add_step(&mut second, id("one"));
+    let store = bench.store();
+    store.commit(&owner.batch(vec![second.clone(), first.clone()])).unwrap_err();
+    store.commit(&owner.batch(vec![first, second])).unwrap();
+    assert_eq!(store.audit().unwrap(), Audit { rows: 9, scopes: 2, broken: vec![] });
 }
 
 pub(super) fn history_is_read_by_record_and_by_scope(bench: &Bench) {

@@ -118,6 +118,7 @@ on_every_store! {
         a_missing_history_row_is_reported_at_its_seq
         history_cut_off_at_its_end_is_reported
         history_is_read_by_record_and_by_scope
+        a_scope_may_stand_twice_in_a_batch
     }
     inbox {
         inbox_ids_are_appended_once_and_in_order

@@ -116,9 +116,19 @@ pub(super) fn pages(tx: &Connection, incident: Id) -> Result<Vec<Page>> {
     list(tx, "pages", "SELECT body FROM pages WHERE incident = ?1 ORDER BY decided_at, rowid", [incident.as_bytes()])
 }
 
-/// A record is of one scope, so the order of its rows in the table is the order of their `seq`.
+/// From the record's last row back to its first. A record is of one scope, so the order of places is that of `seq`.
 pub(super) fn history(tx: &Connection, record: Id) -> Result<Vec<HistoryRow>> {
-    list(tx, "history", "SELECT body FROM history WHERE record = ?1 ORDER BY place", [record.as_bytes()])
+    list(
+        tx,
+        "history",
+        "WITH RECURSIVE back (place, before, body) AS (
+             SELECT h.place, h.before, h.body FROM history_ends e JOIN history h ON h.place = e.place
+             WHERE e.record = ?1
+             UNION ALL
+             SELECT h.place, h.before, h.body FROM back JOIN history h ON h.place = back.before
+         ) SELECT body FROM back ORDER BY place",
+        [record.as_bytes()],
+    )
 }
 
 pub(super) fn history_of_scope(tx: &Connection, scope: &str, from: u64, limit: usize) -> Result<Vec<HistoryRow>> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use paramedic_model::{Digest, HistoryRow, Id, Incident, Page, Run};
-use rusqlite::{Connection, Statement, ToSql, params};
+use rusqlite::{Connection, OptionalExtension, Statement, ToSql, params};
 
 use super::error::{At, int, json};
 use crate::{DeadLetter, Halt, HaltScope, Result};
@@ -101,11 +101,24 @@ pub(super) fn put_pages(tx: &Connection, pages: &[Page]) -> Result<()> {
     Ok(())
 }
 
+/// Each row knows the place of its record's row before it.
 pub(super) fn add_history(tx: &Connection, scope: &str, rows: &[HistoryRow]) -> Result<()> {
-    let mut add =
-        tx.prepare_cached("INSERT INTO history (scope, seq, record, body) VALUES (?1, ?2, ?3, ?4)").at("history")?;
+    const CONTEXT: &str = "history";
+    let mut last = tx.prepare_cached("SELECT place FROM history_ends WHERE record = ?1").at(CONTEXT)?;
+    let mut add = tx
+        .prepare_cached("INSERT INTO history (scope, seq, record, before, body) VALUES (?1, ?2, ?3, ?4, ?5)")
+        .at(CONTEXT)?;
+    let mut end = tx
+        .prepare_cached(
+            "INSERT INTO history_ends (record, place) VALUES (?1, ?2)
+             ON CONFLICT (record) DO UPDATE SET place = excluded.place",
+        )
+        .at(CONTEXT)?;
     for row in rows {
-        add.execute(params![scope, int(row.seq), row.record.as_bytes(), json("history", row)?]).at("history")?;
+        let record = row.record.as_bytes();
+        let before: Option<i64> = last.query_row([record], |row| row.get(0)).optional().at(CONTEXT)?;
+        let place = add.insert(params![scope, int(row.seq), record, before, json(CONTEXT, row)?]).at(CONTEXT)?;
+        end.execute(params![record, place]).at(CONTEXT)?;
     }
     Ok(())
 }

@@ -123,10 +123,16 @@ CREATE TABLE history (
     scope  TEXT NOT NULL,
     seq    INTEGER NOT NULL,
     record BLOB NOT NULL,
+    before INTEGER,                             -- place of the record's row before this one
     body   TEXT NOT NULL,
     UNIQUE (scope, seq)
 );
-CREATE INDEX history_of_record ON history (record);
+-- The place of each record's last row. With "before" it stands for an index on record, in which every row would
+-- touch a page of its own: commits would become slower as history grows.
+CREATE TABLE history_ends (
+    record BLOB PRIMARY KEY,
+    place  INTEGER NOT NULL
+) WITHOUT ROWID;
 -- I17: append-only.
 CREATE TRIGGER history_stays BEFORE UPDATE ON history
 BEGIN

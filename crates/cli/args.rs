@@ -1,0 +1,383 @@
+//! What can be typed, and the help that teaches it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Paramedic: event-driven automation for closed-loop remediation.
+///
+/// Monitoring events come in from Kafka or a webhook; rulebooks decide; playbooks run over HTTP; monitoring's own
+/// evidence verifies the fix; every step is on record with its reason.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "Begin here:\n  paramedic demo                       the whole loop on embedded parts, in half a minute\n  \
+                  paramedic check rules                what is wrong with your rulebooks, all of it at once\n  \
+                  paramedic test rules                 their scenarios, in virtual time\n  \
+                  paramedic replay --rules rules --events FILE   what would have happened\n  \
+                  paramedic run                        the engine; page and API at http://127.0.0.1:8600\n\n\
+                  Exit codes: 0 well, 1 found something, 2 could not run."
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Show the whole loop on embedded parts: broker, store, playbook service, a host that fails
+    Demo(DemoArgs),
+    /// Run the engine; or list, show and settle runs of playbooks
+    Run(RunArgs),
+    /// Check rulebooks: every problem, with file:line:column and the fix
+    Check(CheckArgs),
+    /// Run the scenarios beside rulebooks, in virtual time
+    Test(TestArgs),
+    /// Replay past events against rulebooks: what would have happened
+    Replay(ReplayArgs),
+    /// List, show, acknowledge and resolve incidents
+    Incident(IncidentArgs),
+    /// Let a proposed run go
+    Approve(ApproveArgs),
+    /// Do not let a proposed run go
+    Reject(RejectArgs),
+    /// Import configuration items and relations
+    Ci(CiArgs),
+    /// Stop all runs of playbooks, or some, at once; notifications go on
+    Halt(HaltArgs),
+    /// Take a halt back
+    Resume(HaltArgs),
+    /// How the engine is
+    Status(StatusArgs),
+    /// Follow the hash chain of the history
+    Audit(AuditArgs),
+}
+
+/// How to reach a running engine.
+#[derive(Args, Clone)]
+pub struct ApiArgs {
+    /// Where the engine listens
+    #[arg(long, env = "PARAMEDIC_URL", default_value = "http://127.0.0.1:8600", global = true)]
+    pub url: String,
+    /// Who acts; stands in the history
+    #[arg(long, env = "USER", default_value = "operator", global = true)]
+    pub by: String,
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+pub struct DemoArgs {
+    /// Break a part, and see how that looks; exits with 1
+    #[arg(long = "break", value_name = "PART")]
+    pub break_part: Option<BreakPart>,
+    /// Stay up with the page until Ctrl-C
+    #[arg(long)]
+    pub serve: bool,
+    /// Show the engine's log
+    #[arg(long)]
+    pub verbose: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum BreakPart {
+    /// The playbook service answers, and repairs nothing
+    Playbook,
+    /// The fix works, and monitoring never says so
+    Evidence,
+    /// The broker goes away before the first event
+    Kafka,
+}
+
+#[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct RunArgs {
+    #[command(subcommand)]
+    pub command: Option<RunCommand>,
+    #[command(flatten)]
+    pub engine: EngineArgs,
+}
+
+#[derive(Args)]
+pub struct EngineArgs {
+    /// Configuration file; without one: embedded defaults
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Decide, and do nothing: grants capped at observe, nothing kept, nothing sent
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Log as JSON lines
+    #[arg(long)]
+    pub log_json: bool,
+}
+
+#[derive(Subcommand)]
+pub enum RunCommand {
+    /// List runs of playbooks, newest first
+    List {
+        #[command(flatten)]
+        api: ApiArgs,
+        /// Only in this state: pending, proposed, started, unknown, succeeded...
+        #[arg(long)]
+        state: Option<String>,
+        /// At most so many
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+    },
+    /// Show one run: request, guards' verdicts, outcome
+    Show {
+        #[command(flatten)]
+        api: ApiArgs,
+        /// The run's id, or its first digits
+        run: String,
+    },
+    /// Tell what became of a run whose outcome nobody knows
+    Settle {
+        #[command(flatten)]
+        api: ApiArgs,
+        /// The run's id
+        run: String,
+        /// What became of it
+        #[arg(value_enum)]
+        outcome: Settled,
+        /// How that is known
+        #[arg(long)]
+        notes: String,
+    },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Settled {
+    Succeeded,
+    Failed,
+}
+
+#[derive(Args)]
+pub struct CheckArgs {
+    /// Rulebooks, or folders of them
+    #[arg(required = true)]
+    pub paths: Vec<PathBuf>,
+    /// How to print
+    #[arg(long, value_enum, default_value = "human")]
+    pub format: Format,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    Human,
+    Json,
+}
+
+#[derive(Args)]
+pub struct TestArgs {
+    /// Folders of rulebooks with their scenarios (*.test.yaml)
+    #[arg(required = true)]
+    pub paths: Vec<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Show what happened also where a scenario passed
+    #[arg(long)]
+    pub verbose: bool,
+}
+
+#[derive(Args)]
+pub struct ReplayArgs {
+    /// Folder of rulebooks
+    #[arg(long, required_unless_present = "journal")]
+    pub rules: Option<PathBuf>,
+    /// File of events, one message a line; `-` is standard input
+    #[arg(long, required_unless_present = "journal")]
+    pub events: Option<PathBuf>,
+    /// The format of its messages
+    #[arg(long, default_value = "paramedic")]
+    pub format: String,
+    /// Configuration items and relations to begin with (YAML)
+    #[arg(long, value_name = "FILE")]
+    pub cmdb: Option<PathBuf>,
+    /// The source that the events are from, as its name in paramedic.yaml
+    #[arg(long, default_value = "replay")]
+    pub source: String,
+    /// Which scope an event is in, such as event.labels.site
+    #[arg(long)]
+    pub scope: Option<String>,
+    /// Sort the events first
+    #[arg(long, value_enum)]
+    pub sort: Option<Sort>,
+    /// What runs report: success after a second, nothing, or failure
+    #[arg(long, value_enum, default_value = "ok")]
+    pub runs: Runs,
+    /// Threads, each with some of the scopes
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub threads: u16,
+    /// Events a batch
+    #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub batch: u32,
+    /// Repeat a live history from its sources and its journal, and compare the digests
+    #[arg(long)]
+    pub journal: bool,
+    /// With --journal: the engine's configuration file
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Sort {
+    Time,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Runs {
+    Ok,
+    Silent,
+    Fail,
+}
+
+#[derive(Args)]
+pub struct IncidentArgs {
+    #[command(subcommand)]
+    pub command: IncidentCommand,
+    #[command(flatten)]
+    pub api: ApiArgs,
+}
+
+#[derive(Subcommand)]
+pub enum IncidentCommand {
+    /// List incidents, newest first
+    List {
+        /// open, all, new, in_progress, on_hold, resolved, closed, canceled
+        #[arg(long, default_value = "open")]
+        state: String,
+        /// Only with this priority, 1 critical .. 5 planning
+        #[arg(long)]
+        priority: Option<u8>,
+        /// Only about this CI or identifier
+        #[arg(long)]
+        about: Option<String>,
+        /// At most so many
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+    },
+    /// Show one, with its history, runs and pages
+    Show {
+        /// INC0000042, 42, or the id
+        incident: String,
+    },
+    /// Say that you are on it: stops the escalations that wait for that
+    Ack {
+        /// INC0000042, 42, or the id
+        incident: String,
+    },
+    /// Say that it is fixed
+    Resolve {
+        /// INC0000042, 42, or the id
+        incident: String,
+        /// ServiceNow's close code
+        #[arg(long, default_value = "Solution provided")]
+        code: String,
+        /// What was done
+        #[arg(long)]
+        notes: String,
+    },
+}
+
+#[derive(Args)]
+pub struct ApproveArgs {
+    /// The run's id
+    pub run: String,
+    #[command(flatten)]
+    pub api: ApiArgs,
+}
+
+#[derive(Args)]
+pub struct RejectArgs {
+    /// The run's id
+    pub run: String,
+    /// Why not
+    #[arg(long)]
+    pub reason: String,
+    #[command(flatten)]
+    pub api: ApiArgs,
+}
+
+#[derive(Args)]
+pub struct CiArgs {
+    #[command(subcommand)]
+    pub command: CiCommand,
+    #[command(flatten)]
+    pub api: ApiArgs,
+}
+
+#[derive(Subcommand)]
+pub enum CiCommand {
+    /// Import a file: `cis: [{name, class, environment, attributes}]`, `relations: [{from, kind, to}]`
+    Import {
+        /// YAML or JSON
+        file: PathBuf,
+        /// The scope that they belong to
+        #[arg(long, default_value = "default")]
+        scope: String,
+    },
+    /// List configuration items
+    List {
+        /// The scope
+        #[arg(long, default_value = "default")]
+        scope: String,
+        /// Only this one
+        #[arg(long)]
+        name: Option<String>,
+    },
+}
+
+#[derive(Args)]
+pub struct HaltArgs {
+    /// Why
+    #[arg(long, default_value = "")]
+    pub reason: String,
+    /// Only runs of this playbook
+    #[arg(long, group = "what")]
+    pub playbook: Option<String>,
+    /// Only runs asked for by this rulebook
+    #[arg(long, group = "what")]
+    pub rulebook: Option<String>,
+    /// Only targets in this environment
+    #[arg(long, group = "what")]
+    pub environment: Option<String>,
+    /// Only targets of this class
+    #[arg(long, group = "what")]
+    pub ci_class: Option<String>,
+    /// The engine's data folder, whose halt file is written when no engine answers
+    #[arg(long, default_value = "./paramedic-data")]
+    pub data: PathBuf,
+    #[command(flatten)]
+    pub api: ApiArgs,
+}
+
+#[derive(Args)]
+pub struct StatusArgs {
+    #[command(flatten)]
+    pub api: ApiArgs,
+}
+
+#[derive(Args)]
+pub struct AuditArgs {
+    #[command(subcommand)]
+    pub command: AuditCommand,
+}
+
+#[derive(Subcommand)]
+pub enum AuditCommand {
+    /// Recompute every hash from the first row on; exit 1 where one does not follow
+    Verify {
+        /// The engine's data folder
+        #[arg(long, default_value = "./paramedic-data")]
+        data: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}

@@ -1,0 +1,28 @@
+//! `paramedic audit`: the history's hash chain.
+
+use anyhow::Context as _;
+use paramedic_store::{SqliteStore, Store as _};
+
+use crate::args::{AuditArgs, AuditCommand};
+use crate::{Done, Outcome};
+
+pub fn audit(args: &AuditArgs) -> Outcome {
+    let AuditCommand::Verify { data, json } = &args.command;
+    let path = data.join("paramedic.db");
+    let store = SqliteStore::open_read_only(&path)
+        .with_context(|| format!("{}: is this the engine's data folder?", path.display()))?;
+    let audit = store.audit()?;
+    if *json {
+        println!("{}", serde_json::to_string(&audit)?);
+    } else {
+        for (scope, seq, why) in &audit.broken {
+            println!("scope {scope}: broken at row {seq}: {why}");
+        }
+        println!("{} rows in {} scopes: {}", audit.rows, audit.scopes, verdict(audit.broken.is_empty()));
+    }
+    Ok(if audit.broken.is_empty() { Done::Well } else { Done::Found })
+}
+
+const fn verdict(whole: bool) -> &'static str {
+    if whole { "the chain is whole" } else { "the chain is broken" }
+}

@@ -1,0 +1,100 @@
+//! `paramedic replay`: past events against rulebooks, or a live history once more.
+
+use std::fs::File;
+use std::io::{BufReader, IsTerminal as _, stdin};
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+use paramedic_model::Grants;
+use paramedic_rulebook::ScopeExpr;
+use paramedic_sim::{ReplayOptions, Report, RunsBehave, replay as run_replay};
+
+use crate::args::{ReplayArgs, Runs};
+use crate::{Done, Outcome, rules};
+
+mod journal;
+
+pub fn replay(args: &ReplayArgs) -> Outcome {
+    if args.journal {
+        return journal::replay(args);
+    }
+    let (Some(folder), Some(events)) = (&args.rules, &args.events) else {
+        bail!("--rules and --events are needed");
+    };
+    let set = rules::set(folder, &Grants::AsAsked)?;
+    let format = paramedic_formats::format(&args.format).ok_or_else(|| {
+        let known: Vec<_> = paramedic_formats::FORMATS.iter().map(|f| f.name).collect();
+        anyhow!("no format is named {:?}; there are {}", args.format, known.join(", "))
+    })?;
+    let mut options = ReplayOptions::new(format);
+    options.source.clone_from(&args.source);
+    options.scope = args.scope.as_deref().map(ScopeExpr::parse).transpose().map_err(|e| anyhow!("--scope: {e}"))?;
+    options.sort_by_time = args.sort.is_some();
+    options.runs = match args.runs {
+        Runs::Ok => RunsBehave::Ok,
+        Runs::Silent => RunsBehave::Silent,
+        Runs::Fail => RunsBehave::Fail,
+    };
+    options.threads = usize::from(args.threads);
+    options.batch = args.batch as usize;
+    options.cmdb = match &args.cmdb {
+        Some(path) => Some(std::fs::read_to_string(path).with_context(|| path.display().to_string())?),
+        None => None,
+    };
+    let bar = progress();
+    let mut told = |events: u64| bar.set_position(events);
+    let report = if events.as_os_str() == "-" {
+        run_replay(set, BufReader::new(stdin()), &options, &mut told)
+    } else {
+        let file = File::open(events).with_context(|| events.display().to_string())?;
+        run_replay(set, BufReader::with_capacity(1 << 20, file), &options, &mut told)
+    };
+    bar.finish_and_clear();
+    let report = report?;
+    for (line, why) in &report.undecodable {
+        eprintln!("{}:{line}: {why}", events.display());
+    }
+    if args.json {
+        println!("{}", serde_json::to_string(&report)?);
+    } else {
+        println!("{}", human(&report));
+    }
+    Ok(Done::Well)
+}
+
+/// On a terminal; none in a pipe.
+fn progress() -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {human_pos} events, {per_sec}") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
+}
+
+fn human(r: &Report) -> String {
+    let span = match (r.first_event, r.last_event) {
+        (Some(first), Some(last)) => format!("{first} to {last}"),
+        _ => "none".to_owned(),
+    };
+    format!(
+        "events      {} ({span}), {} matched, {} undecodable\n\
+         incidents   {} opened, {} resolved, {} open at the end\n\
+         runs        {}\nescalations {}\n\
+         decisions   {}\ntook        {} ms",
+        r.events,
+        r.matched,
+        r.dead_letter,
+        r.incidents_opened,
+        r.incidents_resolved,
+        r.incidents_open_at_end,
+        r.runs,
+        r.escalations,
+        r.decisions_digest,
+        r.duration_ms
+    )
+}

@@ -1,0 +1,132 @@
+//! `paramedic replay --journal`: a live history once more, from its sources and its journal.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use paramedic_engine::Limits;
+use paramedic_model::Range;
+use paramedic_runtime::record::Chunk;
+use paramedic_runtime::source::{Feed, Reader as _, file::FileReader, kafka::RangeReader};
+use paramedic_runtime::{Config, Sets, live::feed};
+use paramedic_sim::journal::{JournalOptions, RecordSource, SourceRecord, SourceSpec, replay_journal};
+use paramedic_store::{Position, SqliteStore, Store};
+
+use crate::args::ReplayArgs;
+use crate::{Done, Outcome};
+
+pub fn replay(args: &ReplayArgs) -> Outcome {
+    let config = match &args.config {
+        Some(path) => Config::read(path)?,
+        None => Config::default(),
+    };
+    let path = config.data.join("paramedic.db");
+    let store: Arc<dyn Store> = Arc::new(
+        SqliteStore::open_read_only(&path)
+            .with_context(|| format!("{}: is `data` the engine's folder?", path.display()))?,
+    );
+    let Some(first) = store.journal(0, 1, 1)?.into_iter().next() else {
+        bail!("{}: the journal is empty: the engine has taken nothing yet", path.display())
+    };
+    let Some(begin) = store.ruleset_get(first.set)?.and_then(|s| paramedic_rulebook::load(&s).set) else {
+        bail!("the rule set {} that the history begins under cannot be loaded", first.set)
+    };
+    let sets = Sets::new(Arc::clone(&store), Arc::new(begin));
+    let mut records = Records { config: &config, partitions: BTreeMap::new() };
+    let options = JournalOptions {
+        shard: 0,
+        cluster: config.cluster.clone(),
+        limits: Limits { open_incidents: config.limits.open_incidents },
+        sources: &specs(&config, store.as_ref())?,
+        load_set: &|digest| sets.get(digest),
+    };
+    let bar = super::progress();
+    let report = replay_journal(store.as_ref(), &mut records, &options, &mut |batches| bar.set_position(batches))?;
+    bar.finish_and_clear();
+    if args.json {
+        println!("{}", serde_json::to_string(&report)?);
+    } else {
+        println!("{} batches, {} events, decisions {}", report.batches, report.events, report.decisions_digest);
+        match &report.differs {
+            None => println!("the same as it was live"),
+            Some(d) => println!("batch {}: {}", d.batch, d.what),
+        }
+    }
+    Ok(if report.differs.is_some() { Done::Found } else { Done::Well })
+}
+
+/// How each position's records are read: those that the journal names, under their sources' configuration.
+fn specs(config: &Config, store: &dyn Store) -> anyhow::Result<BTreeMap<String, SourceSpec>> {
+    let mut specs = BTreeMap::new();
+    let spec = |f: Feed| SourceSpec { source: f.source, format: f.format, scope: f.scope };
+    for source in &config.sources {
+        let position = match &source.file {
+            Some(_) => format!("file/{}", source.name),
+            None => format!("inbox/{}", source.name),
+        };
+        if source.kafka.is_none()
+            && let Some(feed) = feed(source, &position)
+        {
+            specs.insert(position, spec(feed));
+        }
+    }
+    let mut from = 1;
+    loop {
+        let rows = store.journal(0, from, 1000)?;
+        let Some(last) = rows.last() else { return Ok(specs) };
+        from = last.batch + 1;
+        for position in rows.iter().flat_map(|row| row.ranges.keys()) {
+            let Some((topic, _)) = partition(position) else { continue };
+            let source = config.sources.iter().find(|s| s.kafka.as_ref().is_some_and(|k| k.topic == topic));
+            if let Some(feed) = source.and_then(|s| feed(s, position)) {
+                specs.entry(position.clone()).or_insert_with(|| spec(feed));
+            }
+        }
+    }
+}
+
+/// `kafka/TOPIC/PARTITION`.
+fn partition(position: &str) -> Option<(&str, i32)> {
+    let (topic, number) = position.strip_prefix("kafka/")?.rsplit_once('/')?;
+    Some((topic, number.parse().ok()?))
+}
+
+struct Records<'a> {
+    config: &'a Config,
+    partitions: BTreeMap<String, RangeReader>,
+}
+
+impl RecordSource for Records<'_> {
+    fn read(&mut self, position: &str, range: &Range) -> Result<Vec<SourceRecord>, String> {
+        let mut chunk = Chunk::default();
+        if let Some((topic, number)) = partition(position) {
+            let kafka = self.config.kafka.as_ref().ok_or("`kafka.brokers` is not set")?;
+            let open = self.partitions.remove(position).filter(|r| r.next() == range.from);
+            let mut reader = match open {
+                Some(reader) => reader,
+                None => RangeReader::new(kafka, topic, number, range.from)?,
+            };
+            reader.read(range.to, &mut chunk)?;
+            self.partitions.insert(position.to_owned(), reader);
+        } else {
+            let name = position.strip_prefix("file/").ok_or("a position of an unknown kind")?;
+            let source = self.config.sources.iter().find(|s| s.name == name).ok_or("no such source is configured")?;
+            let file = source.file.as_ref().ok_or("that source is no file")?;
+            let feed = feed(source, position).ok_or("that source is not configured right")?;
+            let from = Some(Position { next: range.from, last_at: None, last_digest: None });
+            let mut reader = FileReader::new(feed, file.path.clone(), &from);
+            let now = paramedic_runtime::clock::wall();
+            reader.take(&mut chunk, usize::MAX, now);
+        }
+        Ok(chunk
+            .records()
+            .filter(|r| r.offset < range.to)
+            .map(|r| SourceRecord {
+                offset: r.offset,
+                timestamp: r.at,
+                headers: r.headers.as_deref().unwrap_or_default().to_vec(),
+                payload: chunk.payload(r).map(<[u8]>::to_vec),
+            })
+            .collect())
+    }
+}
