@@ -5,6 +5,7 @@ pub mod diagnostics;
 pub mod evaluator;
 mod index;
 pub mod load;
+mod read;
 pub mod rules;
 pub mod scope;
 mod script;
@@ -13,6 +14,6 @@ mod value;
 
 pub use diagnostics::{Diagnostic, Gravity};
 pub use evaluator::{Ctx, EvalError, Evaluator, Matches};
-pub use load::{Loaded, load};
+pub use load::{GRANTS, Loaded, load};
 pub use rules::*;
 pub use scope::{DEFAULT_SCOPE, ScopeExpr};

@@ -1,7 +1,7 @@
 //! What a caller is told when it does not get what it asked for.
 
 use axum::Json;
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use paramedic_store::StoreError;
 use serde_json::json;
@@ -12,12 +12,20 @@ pub(crate) struct ApiError {
     status: StatusCode,
     error: String,
     help: Option<String>,
-    header: Option<(HeaderName, HeaderValue)>,
+    also: Also,
+}
+
+/// A header that goes with it.
+#[derive(Debug)]
+enum Also {
+    Nothing,
+    RetryAfter,
+    Challenge(&'static str),
 }
 
 impl ApiError {
     pub(crate) fn new(status: StatusCode, error: impl Into<String>) -> Self {
-        Self { status, error: error.into(), help: None, header: None }
+        Self { status, error: error.into(), help: None, also: Also::Nothing }
     }
 
     pub(crate) fn bad_request(error: impl Into<String>) -> Self {
@@ -43,13 +51,13 @@ impl ApiError {
     /// Never 429: Alertmanager drops what it is answered so.
     pub(crate) fn overloaded(error: impl Into<String>) -> Self {
         let mut it = Self::new(StatusCode::SERVICE_UNAVAILABLE, error);
-        it.header = Some((header::RETRY_AFTER, HeaderValue::from_static("1")));
+        it.also = Also::RetryAfter;
         it.help("try again in a moment")
     }
 
     pub(crate) fn unauthorised(challenge: &'static str) -> Self {
         let mut it = Self::new(StatusCode::UNAUTHORIZED, "no valid credentials");
-        it.header = Some((header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge)));
+        it.also = Also::Challenge(challenge);
         it.help("send an Authorization header")
     }
 
@@ -93,9 +101,12 @@ impl IntoResponse for ApiError {
             None => json!({"error": self.error}),
         };
         let mut response = (self.status, Json(body)).into_response();
-        if let Some((name, value)) = self.header {
-            response.headers_mut().insert(name, value);
-        }
+        let header = match self.also {
+            Also::Nothing => return response,
+            Also::RetryAfter => (header::RETRY_AFTER, "1"),
+            Also::Challenge(challenge) => (header::WWW_AUTHENTICATE, challenge),
+        };
+        response.headers_mut().insert(header.0, HeaderValue::from_static(header.1));
         response
     }
 }

@@ -13,8 +13,6 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use paramedic_engine::gather::{Head, next_source};
 use paramedic_engine::{Finished, Limits, Shard, ShardConfig};
 use paramedic_formats::{Format, Message};
@@ -139,7 +137,7 @@ pub enum JournalError {
     Unconfigured {
         /// In which batch.
         batch: u64,
-        /// A position, or the source of an inbox message.
+        /// A position.
         name: String,
     },
     /// A rule set is not there any more, or does not load.
@@ -320,11 +318,19 @@ impl<'a> Again<'a> {
         report: &mut JournalReport,
     ) -> Result<(), JournalError> {
         let spec = self.options.sources.values().find(|spec| spec.source == message.source);
-        let spec = spec.ok_or_else(|| JournalError::Unconfigured { batch, name: message.source.clone() })?;
+        // As live: a message for a webhook that is no more, or whose body is not what the server writes.
+        let (Some(spec), Ok(payload)) = (spec, paramedic_formats::webhook_body(message)) else {
+            self.dead(stamp, message.body.as_bytes(), report);
+            return Ok(());
+        };
         let headers: Vec<(&str, &[u8])> = message.headers.iter().map(|(k, v)| (k.as_str(), v.as_bytes())).collect();
-        // The server wrote it; what is no base64 is kept as it is, and is undecodable in its turn.
-        let payload = STANDARD.decode(&message.body).unwrap_or_else(|_| message.body.clone().into_bytes());
         self.message(batch, stamp, &Raw { spec, headers: &headers, payload: Some(&payload) }, report)
+    }
+
+    fn dead(&mut self, stamp: Timestamp, payload: &[u8], report: &mut JournalReport) {
+        report.dead_letter += 1;
+        self.shard.reach(stamp);
+        self.shard.count_input(dead_letter_id(payload).as_bytes());
     }
 
     fn message(
@@ -337,9 +343,7 @@ impl<'a> Again<'a> {
         let message = Message { source: &raw.spec.source, headers: raw.headers, payload: raw.payload, stamp };
         let mut events = Vec::new();
         if (raw.spec.format.decode)(message, &mut events).is_err() {
-            report.dead_letter += 1;
-            self.shard.reach(stamp);
-            self.shard.count_input(dead_letter_id(raw.payload.unwrap_or_default()).as_bytes());
+            self.dead(stamp, raw.payload.unwrap_or_default(), report);
             return Ok(());
         }
         let active = self.shard.active();

@@ -195,7 +195,7 @@ mod tests {
             "(event.labels.env ?? \"\") != \"test\"",
             "event.severity >= MAJOR && event.status == FIRING",
             "has(event.service) && !has(event.unit)",
-            "event.type not in [\"a\"]",
+            "event.type !in [\"a\"]",
             "event.kind == 'a'",
             "event?.labels?.x == \"1\"",
             "true",

@@ -1,0 +1,144 @@
+//! Typed access to a map's keys. What nobody asked for is unknown, and reported with the name that was meant.
+
+use std::str::FromStr;
+
+use paramedic_model::Span;
+
+use super::yaml::{Key, Kind, Node};
+use crate::diagnostics::{At, Report, did_you_mean};
+
+/// A map that is being read.
+pub(crate) struct Fields<'n> {
+    pub(crate) at: At,
+    entries: &'n [(Key, Node)],
+    /// What holds the keys, for messages: "a rule".
+    owner: &'static str,
+    known: &'static [&'static str],
+}
+
+impl<'n> Fields<'n> {
+    /// Opens a map. Keys beyond `known` are reported; those of `later` as not yet part of the language.
+    pub(crate) fn open(
+        node: &'n Node,
+        owner: &'static str,
+        known: &'static [&'static str],
+        later: &[&str],
+        report: &mut Report<'_>,
+    ) -> Option<Self> {
+        let Kind::Map(entries) = &node.kind else {
+            if !matches!(node.kind, Kind::Bad) {
+                let message = format!("expected {owner} as a map, found {}", node.what());
+                report.error(node.at, message, Some(format!("it has {}", known.join(", "))));
+            }
+            return None;
+        };
+        for (key, _) in entries {
+            let name = key.name.as_str();
+            if known.contains(&name) {
+                continue;
+            }
+            if later.contains(&name) {
+                let help = Some("take it out; docs/rulebooks.md lists what this version knows".to_owned());
+                report.error(key.at, format!("`{name}` is not part of this version's language yet"), help);
+            } else {
+                let help = did_you_mean(name, known.iter().copied())
+                    .unwrap_or_else(|| format!("{owner} has {}", known.join(", ")));
+                report.error(key.at, format!("{owner} has no key `{name}`"), Some(help));
+            }
+        }
+        Some(Self { at: node.at, entries, owner, known })
+    }
+
+    /// The value of a key that may be absent. A key with nothing behind it is reported.
+    pub(crate) fn get(&self, name: &str, report: &mut Report<'_>) -> Option<&'n Node> {
+        debug_assert!(self.known.contains(&name), "{name} is not declared for {}", self.owner);
+        let (key, node) = self.entries.iter().find(|(k, _)| k.name == name)?;
+        if node.is_empty() {
+            report.error(key.at, format!("`{name}` has no value"), Some("give it one, or take the key out".to_owned()));
+            return None;
+        }
+        Some(node)
+    }
+
+    /// Whether the key is there, with or without a value.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.entries.iter().any(|(k, _)| k.name == name)
+    }
+
+    /// The value of a key that must be there.
+    pub(crate) fn must(&self, name: &str, help: &str, report: &mut Report<'_>) -> Option<&'n Node> {
+        if !self.has(name) {
+            report.error(self.at, format!("{} needs `{name}`", self.owner), Some(help.to_owned()));
+            return None;
+        }
+        self.get(name, report)
+    }
+
+    /// A text as written.
+    pub(crate) fn text(&self, name: &str, report: &mut Report<'_>) -> Option<String> {
+        self.get(name, report).and_then(|node| text(node, report)).map(str::to_owned)
+    }
+
+    /// A duration.
+    pub(crate) fn span(&self, name: &str, default: Span, report: &mut Report<'_>) -> Span {
+        self.get(name, report).and_then(|node| span(node, report)).unwrap_or(default)
+    }
+
+    /// A list of texts.
+    pub(crate) fn texts(&self, name: &str, report: &mut Report<'_>) -> Vec<String> {
+        let Some(node) = self.get(name, report) else { return Vec::new() };
+        list(node, report).iter().filter_map(|item| text(item, report)).map(str::to_owned).collect()
+    }
+}
+
+/// A scalar as written.
+pub(crate) fn text<'n>(node: &'n Node, report: &mut Report<'_>) -> Option<&'n str> {
+    match &node.kind {
+        Kind::Scalar { text, .. } => Some(text.trim_end_matches('\n')),
+        Kind::Bad => None,
+        _ => {
+            report.error(node.at, format!("expected a text, found {}", node.what()), None);
+            None
+        }
+    }
+}
+
+/// The items of a list.
+pub(crate) fn list<'n>(node: &'n Node, report: &mut Report<'_>) -> &'n [Node] {
+    match &node.kind {
+        Kind::List { items, .. } => items,
+        Kind::Bad => &[],
+        _ => {
+            let help = "begin each item with `- `, also when there is only one".to_owned();
+            report.error(node.at, format!("expected a list, found {}", node.what()), Some(help));
+            &[]
+        }
+    }
+}
+
+/// A duration.
+pub(crate) fn span(node: &Node, report: &mut Report<'_>) -> Option<Span> {
+    let written = text(node, report)?;
+    match Span::from_str(written) {
+        Ok(span) => Some(span),
+        Err(error) => {
+            report.error(node.at, error.to_string(), Some("write, for example, `90s`, `5m`, `1h 30m` or `2d`".to_owned()));
+            None
+        }
+    }
+}
+
+/// One of a few words.
+pub(crate) fn word<T>(node: &Node, words: &[(&'static str, T)], report: &mut Report<'_>) -> Option<T>
+where
+    T: Copy,
+{
+    let written = text(node, report)?;
+    let found = words.iter().find(|(word, _)| *word == written).map(|(_, value)| *value);
+    if found.is_none() {
+        let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        let message = format!("expected one of {}, found {written:?}", names.join(", "));
+        report.error(node.at, message, did_you_mean(written, names));
+    }
+    found
+}

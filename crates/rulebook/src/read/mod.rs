@@ -1,0 +1,11 @@
+//! YAML to rulebooks and catalogues. Every problem of a file is reported in one go.
+
+pub(crate) mod book;
+pub(crate) mod catalogue;
+pub(crate) mod expr;
+pub(crate) mod fields;
+pub(crate) mod incident;
+pub(crate) mod meaning;
+pub(crate) mod remedy;
+pub(crate) mod rule;
+pub(crate) mod yaml;

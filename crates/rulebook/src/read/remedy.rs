@@ -1,0 +1,164 @@
+//! A rule's remedies, checked against the catalogue and against what the rulebook may do.
+
+use std::collections::BTreeMap;
+
+use paramedic_model::{Parameter, ParameterType, Playbook, Span};
+use saphyr_parser::ScalarStyle;
+use serde_json::Value;
+
+use super::expr::{Reader, Written};
+use super::fields::{Fields, list, text};
+use super::rule::Around;
+use super::yaml::{Kind, Node};
+use crate::diagnostics::did_you_mean;
+use crate::{Field, RemedyStep, TargetSpec, Verify};
+
+const LATER: [&str; 6] = ["only_if", "approve", "change", "undo", "rollback", "spread"];
+
+/// Reads `remedy`.
+pub(crate) fn read(reader: &mut Reader<'_, '_>, node: &Node, around: &Around<'_>) -> Vec<RemedyStep> {
+    let steps = list(node, reader.report);
+    if !steps.is_empty() && around.may.ci_classes.is_empty() {
+        let message = "the rulebook may act on no class of CI, so nothing is ever run";
+        let help = "name the classes: `may: { playbooks: [...], ci_classes: [server], environments: [...] }`";
+        reader.report.warning(node.at, message, Some(help.to_owned()));
+    }
+    steps.iter().filter_map(|step| read_step(reader, step, around)).collect()
+}
+
+fn read_step(reader: &mut Reader<'_, '_>, node: &Node, around: &Around<'_>) -> Option<RemedyStep> {
+    let fields = Fields::open(node, "a remedy", &["playbook", "target", "with", "verify"], &LATER, reader.report)?;
+    let named = fields.must("playbook", "which one: `- playbook: clean-disk`", reader.report);
+    let playbook = named.and_then(|n| playbook(reader, n, around));
+    let target = fields.get("target", reader.report).map_or(Some(TargetSpec::About), |n| target(reader, n));
+    let with = match fields.get("with", reader.report) {
+        Some(n) => with(reader, n, playbook),
+        None => BTreeMap::new(),
+    };
+    if let (Some(playbook), Some(named)) = (playbook, named) {
+        let missing = playbook.parameters.iter().filter(|(name, p)| p.required && p.default.is_none() && !with.contains_key(*name));
+        // A parameter whose value was refused is there, and has been reported.
+        let given = fields.get("with", reader.report);
+        for (name, _) in missing.filter(|(name, _)| !given.is_some_and(|n| has_key(n, name))) {
+            let message = format!("playbook {} needs the parameter `{name}`", playbook.name);
+            reader.report.error(named.at, message, Some(format!("give it: `with: {{ {name}: ... }}`")));
+        }
+    }
+    let verify = match fields.get("verify", reader.report) {
+        Some(n) => verify(reader, n)?,
+        None => Verify { when: None, within: WITHIN, hold: Span::ZERO },
+    };
+    Some(RemedyStep { playbook: playbook?.name.clone(), target: target?, with, verify })
+}
+
+const WITHIN: Span = Span::from_secs(300);
+
+fn has_key(node: &Node, name: &str) -> bool {
+    matches!(&node.kind, Kind::Map(entries) if entries.iter().any(|(k, _)| k.name == name))
+}
+
+fn playbook<'a>(reader: &mut Reader<'_, '_>, node: &Node, around: &Around<'a>) -> Option<&'a Playbook> {
+    let name = text(node, reader.report)?;
+    if !around.may.playbooks.iter().any(|p| p == name) {
+        let help = format!("add it: `may: {{ playbooks: [{name}] }}`");
+        reader.report.error(node.at, format!("the rulebook may not run `{name}`: its `may.playbooks` does not name it"), Some(help));
+    }
+    let found = around.playbooks.get(name);
+    if found.is_none() {
+        let known = around.playbooks.keys().map(String::as_str);
+        let help = did_you_mean(name, known).unwrap_or_else(|| {
+            if around.playbooks.is_empty() {
+                "playbooks stand in a file named playbooks.yaml beside the rulebooks".to_owned()
+            } else {
+                format!("it has {}", around.playbooks.keys().cloned().collect::<Vec<_>>().join(", "))
+            }
+        });
+        reader.report.error(node.at, format!("the catalogue has no playbook `{name}`"), Some(help));
+    }
+    found
+}
+
+fn target(reader: &mut Reader<'_, '_>, node: &Node) -> Option<TargetSpec> {
+    match reader.value(node)? {
+        Written::Text("about") => Some(TargetSpec::About),
+        Written::Code(ix) => Some(TargetSpec::Computed(ix)),
+        Written::Text(other) => {
+            let message = format!("expected `about`, or code after `= ` that gives a CI or its name, found {other:?}");
+            reader.report.error(node.at, message, Some(format!("write `= cmdb.ci({other:?})` for that CI")));
+            None
+        }
+    }
+}
+
+fn with(reader: &mut Reader<'_, '_>, node: &Node, playbook: Option<&Playbook>) -> BTreeMap<String, Field<Value>> {
+    let mut bound = BTreeMap::new();
+    let Kind::Map(entries) = &node.kind else {
+        if !matches!(node.kind, Kind::Bad) {
+            let message = format!("expected parameters by name, found {}", node.what());
+            reader.report.error(node.at, message, Some("write `with: { mount: = event.labels.mount }`".to_owned()));
+        }
+        return bound;
+    };
+    for (key, value) in entries {
+        let parameter = playbook.map(|p| p.parameters.get(&key.name));
+        if let (Some(None), Some(playbook)) = (parameter, playbook) {
+            let names: Vec<&str> = playbook.parameters.keys().map(String::as_str).collect();
+            let help = did_you_mean(&key.name, names.iter().copied()).unwrap_or_else(|| format!("it has {}", names.join(", ")));
+            reader.report.error(key.at, format!("playbook {} has no parameter `{}`", playbook.name, key.name), Some(help));
+        }
+        match reader.value(value) {
+            Some(Written::Code(ix)) => {
+                bound.insert(key.name.clone(), Field::Computed(ix));
+            }
+            Some(Written::Text(written)) => {
+                if let Some(Some(parameter)) = parameter
+                    && let Some(given) = given(reader, &key.name, value, written, parameter)
+                {
+                    bound.insert(key.name.clone(), Field::Given(given));
+                }
+            }
+            None => {}
+        }
+    }
+    bound
+}
+
+fn given(reader: &mut Reader<'_, '_>, name: &str, node: &Node, written: &str, parameter: &Parameter) -> Option<Value> {
+    let value = typed(written, node, parameter.type_);
+    match parameter.check(name, &value) {
+        Ok(()) => Some(value),
+        Err(bad) => {
+            reader.report.error(node.at, bad.to_string(), None);
+            None
+        }
+    }
+}
+
+/// A scalar as a parameter's type takes it: a text is what is written, whatever YAML would make of it.
+pub(crate) fn typed(written: &str, node: &Node, type_: ParameterType) -> Value {
+    let text = || Value::from(written);
+    if !matches!(node.kind, Kind::Scalar { style: ScalarStyle::Plain, .. }) {
+        return text();
+    }
+    match type_ {
+        ParameterType::String => text(),
+        ParameterType::Boolean => match written {
+            "true" => true.into(),
+            "false" => false.into(),
+            _ => text(),
+        },
+        ParameterType::Integer => written.parse::<i64>().map_or_else(|_| text(), Value::from),
+        ParameterType::Number => match (written.parse::<i64>(), written.parse::<f64>()) {
+            (Ok(i), _) => i.into(),
+            (_, Ok(f)) if f.is_finite() => f.into(),
+            _ => text(),
+        },
+    }
+}
+
+fn verify(reader: &mut Reader<'_, '_>, node: &Node) -> Option<Verify> {
+    let fields = Fields::open(node, "verify", &["when", "within", "hold"], &[], reader.report)?;
+    let when = fields.get("when", reader.report).and_then(|n| reader.condition(n)).map(|c| c.ix);
+    let within = fields.span("within", WITHIN, reader.report);
+    Some(Verify { when, within, hold: fields.span("hold", Span::ZERO, reader.report) })
+}

@@ -1,0 +1,246 @@
+//! What end-to-end tests and whole-program benchmarks share: an engine as its own process, a broker, a client.
+
+#![allow(dead_code, reason = "each test and benchmark uses a part of it")]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer as _};
+use serde_json::Value;
+
+/// Waits for something that must come, and says what did not.
+pub fn eventually<T>(what: &str, within: Duration, mut look: impl FnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(started.elapsed() < within, "{what}: not within {within:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A Kafka: the real one that KAFKA_BROKERS names, else librdkafka's embedded one.
+pub enum Broker {
+    Real(String),
+    Embedded(Box<MockCluster<'static, DefaultProducerContext>>),
+}
+
+impl Broker {
+    /// For a test, which is told of in the report of the run.
+    pub fn of_test(test: &str) -> Self {
+        let broker = match std::env::var("KAFKA_BROKERS") {
+            Ok(brokers) if !brokers.is_empty() => Broker::Real(brokers),
+            _ => Broker::Embedded(Box::new(MockCluster::new(1).expect("the embedded broker"))),
+        };
+        if let Ok(report) = std::env::var("TEST_BROKER_REPORT") {
+            let kind = if broker.is_real() { "real" } else { "embedded" };
+            let mut file = std::fs::OpenOptions::new().create(true).append(true).open(report).unwrap();
+            writeln!(file, "{test} {kind}").unwrap();
+        }
+        broker
+    }
+
+    pub fn is_real(&self) -> bool {
+        matches!(self, Broker::Real(_))
+    }
+
+    pub fn address(&self) -> String {
+        match self {
+            Broker::Real(brokers) => brokers.clone(),
+            Broker::Embedded(cluster) => cluster.bootstrap_servers(),
+        }
+    }
+
+    /// A topic of its own, with a name that no other run has.
+    pub fn topic(&self, stem: &str, partitions: i32) -> String {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let name = format!("{stem}-{}-{}", std::process::id(), now.as_nanos());
+        match self {
+            Broker::Embedded(cluster) => cluster.create_topic(&name, partitions, 1).unwrap(),
+            Broker::Real(brokers) => {
+                let admin: AdminClient<DefaultClientContext> =
+                    ClientConfig::new().set("bootstrap.servers", brokers).create().unwrap();
+                let topic = NewTopic::new(&name, partitions, TopicReplication::Fixed(1))
+                    .set("retention.ms", "-1")
+                    .set("message.timestamp.type", "CreateTime");
+                let made = runtime().block_on(admin.create_topics([&topic], &AdminOptions::new())).unwrap();
+                made.into_iter().for_each(|m| drop(m.expect("the topic is made")));
+            }
+        }
+        name
+    }
+
+    pub fn producer(&self) -> BaseProducer {
+        ClientConfig::new()
+            .set("bootstrap.servers", self.address())
+            .set("linger.ms", "5")
+            .set("queue.buffering.max.messages", "500000")
+            .set("acks", "all")
+            .create()
+            .unwrap()
+    }
+}
+
+/// A runtime for what is asynchronous in a test.
+pub fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+/// Sends one record, waiting for room in the producer's queue.
+pub fn send(producer: &BaseProducer, topic: &str, key: &str, payload: &[u8], timestamp_ms: Option<i64>) {
+    let mut record = BaseRecord::to(topic).partition(0).key(key).payload(payload);
+    if let Some(ms) = timestamp_ms {
+        record = record.timestamp(ms);
+    }
+    while let Err((error, back)) = producer.send(record) {
+        assert!(error.to_string().contains("Queue full"), "{error}");
+        record = back;
+        producer.poll(Duration::from_millis(20));
+    }
+}
+
+/// Waits until everything that was sent is acknowledged.
+pub fn flush(producer: &BaseProducer) {
+    producer.flush(Duration::from_secs(60)).unwrap();
+}
+
+/// An engine as its own process: `paramedic run`.
+pub struct EngineProcess {
+    child: Child,
+    config: PathBuf,
+    pub url: String,
+    pub log: PathBuf,
+    http: reqwest::blocking::Client,
+}
+
+/// A port of loopback that was free a moment ago.
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+impl EngineProcess {
+    /// Starts an engine with this configuration (its `listen` is added), and waits until it answers.
+    pub fn start(folder: &Path, config: &str) -> Self {
+        let port = free_port();
+        let path = folder.join("paramedic.yaml");
+        std::fs::write(&path, format!("listen: 127.0.0.1:{port}\n{config}")).unwrap();
+        let mut engine = Self {
+            child: spawn(&path, &folder.join("engine.log")),
+            config: path,
+            url: format!("http://127.0.0.1:{port}"),
+            log: folder.join("engine.log"),
+            http: reqwest::blocking::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().unwrap(),
+        };
+        engine.wait_alive();
+        engine
+    }
+
+    /// Starts the same engine again, after it was killed or stopped.
+    pub fn again(&mut self) {
+        self.child = spawn(&self.config, &self.log);
+        self.wait_alive();
+    }
+
+    pub fn wait_alive(&mut self) {
+        let started = Instant::now();
+        while self.http.get(format!("{}/health", self.url)).send().is_err() {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                panic!("the engine ended with {status}:\n{}", self.log_text());
+            }
+            assert!(started.elapsed() < Duration::from_secs(60), "no engine:\n{}", self.log_text());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    pub fn log_text(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// kill -9.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM, and waits for the end.
+    pub fn stop(&mut self) -> std::process::ExitStatus {
+        let killed = Command::new("kill").args(["-TERM", &self.pid().to_string()]).status().unwrap();
+        assert!(killed.success());
+        self.child.wait().unwrap()
+    }
+
+    pub fn get(&self, path: &str) -> Value {
+        let reply = self.http.get(format!("{}{path}", self.url)).send().unwrap();
+        serde_json::from_str(&reply.text().unwrap()).unwrap()
+    }
+
+    pub fn text(&self, path: &str) -> String {
+        self.http.get(format!("{}{path}", self.url)).send().unwrap().text().unwrap()
+    }
+
+    pub fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        let reply = self.http.post(format!("{}{path}", self.url)).json(body).send().unwrap();
+        let status = reply.status().as_u16();
+        (status, serde_json::from_str(&reply.text().unwrap()).unwrap_or(Value::Null))
+    }
+
+    /// Sum of a metric over all its series whose line contains each of `having`.
+    pub fn metric(&self, name: &str, having: &[&str]) -> f64 {
+        self.text("/metrics")
+            .lines()
+            .filter(|l| !l.starts_with('#'))
+            .filter(|l| l.split(['{', ' ']).next() == Some(name) && having.iter().all(|h| l.contains(h)))
+            .filter_map(|l| l.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum()
+    }
+
+    pub fn incidents(&self, query: &str) -> Vec<Value> {
+        let answer = self.get(&format!("/api/v1/incidents?limit=1000{query}"));
+        answer["incidents"].as_array().cloned().unwrap_or_default()
+    }
+
+    pub fn runs(&self) -> Vec<Value> {
+        self.get("/api/v1/runs?limit=1000")["runs"].as_array().cloned().unwrap_or_default()
+    }
+
+    /// Runs another command of the program against this engine.
+    pub fn cli(&self, args: &[&str]) -> std::process::Output {
+        Command::new(binary()).args(args).env("PARAMEDIC_URL", &self.url).env("USER", "ann").output().unwrap()
+    }
+}
+
+impl Drop for EngineProcess {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The program under test.
+pub fn binary() -> &'static str {
+    env!("CARGO_BIN_EXE_paramedic")
+}
+
+fn spawn(config: &Path, log: &Path) -> Child {
+    let log = std::fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
+    Command::new(binary())
+        .args(["run", "-c"])
+        .arg(config)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .unwrap()
+}
