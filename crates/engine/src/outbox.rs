@@ -16,6 +16,8 @@ use serde_json::json;
 const ASK_AGAIN: Span = Span::from_secs(1);
 /// Requests of one row that may leave: for retries that its playbook allows.
 pub const MAX_ATTEMPTS: u32 = 6;
+/// What a message begins with while an earlier request may have been carried out.
+const UNSURE: &str = "it may have happened already; ";
 /// A page is tried this often before it is reported undeliverable.
 pub const MAX_PAGE_ATTEMPTS: u32 = 10;
 
@@ -60,21 +62,39 @@ pub fn consider(row: &OutboxRow, input: &GuardInput<'_>) -> Considered {
             vec![],
         ),
         OutboxState::Pending => release(row, input),
-        // A retry of the same bytes under the same key, where `after` allowed one.
-        OutboxState::Started if row.not_before.is_some() => match input.halt {
-            Some(_) if is_run(row) => Considered::Wait,
-            _ => Considered::Send(
-                Box::new(OutboxRow { attempts: row.attempts + 1, not_before: None, ..row.clone() }),
-                vec![],
-            ),
-        },
+        OutboxState::Started if row.not_before.is_some() => retry(row, input),
         OutboxState::Accepted => Considered::Poll,
         _ => Considered::Wait,
     }
 }
 
-fn is_run(row: &OutboxRow) -> bool {
-    matches!(row.order, Order::Run(_))
+/// A retry of the same bytes under the same key, where [`after`] allowed one. Every guard holds for it as for the
+/// first request; what a denied one leaves behind is as unknown as it was.
+fn retry(row: &OutboxRow, input: &GuardInput<'_>) -> Considered {
+    let verdicts = judge(row, input);
+    match (strictest(&verdicts), &row.order) {
+        (GuardSays::Allow, _) => {
+            Considered::Send(Box::new(OutboxRow { attempts: row.attempts + 1, not_before: None, ..row.clone() }), vec![])
+        }
+        (GuardSays::Defer(_), _) => Considered::Wait,
+        (GuardSays::Deny, Order::Run(run)) => {
+            let no = verdicts.iter().find(|v| v.says == GuardSays::Deny).map(|v| format!("{}: {}", v.guard, v.reason));
+            let unsure = row.message.as_deref().is_some_and(|m| m.starts_with(UNSURE));
+            let message = format!("not sent again: {}", no.unwrap_or_default());
+            let (state, to) = match unsure {
+                true => (OutboxState::Unknown, RunState::Unknown),
+                false => (OutboxState::Failed, RunState::Failed),
+            };
+            let next = OutboxRow { state, verdicts, not_before: None, message: Some(message.clone()), ..row.clone() };
+            let report = run_report(&next, run, to, &message, input.now);
+            Considered::Settle(Box::new(next), vec![report])
+        }
+        (GuardSays::Deny, Order::Page(_)) => {
+            let message = Some("overtaken".to_owned());
+            let next = OutboxRow { state: OutboxState::Failed, verdicts, not_before: None, message, ..row.clone() };
+            Considered::Settle(Box::new(next), vec![])
+        }
+    }
 }
 
 fn release(row: &OutboxRow, input: &GuardInput<'_>) -> Considered {
@@ -296,11 +316,15 @@ pub fn incident_number(number: u64) -> String {
 }
 
 /// What a row becomes after a request's or a look-up's outcome, with the reports that go with it.
+///
+/// An outcome that the table of states has no move for changes nothing and reports nothing.
 pub fn after(row: &OutboxRow, outcome: &Outcome, now: Timestamp) -> (OutboxRow, Vec<NewInbox>) {
-    match &row.order {
+    let (next, reports) = match &row.order {
         Order::Run(run) => after_run(row, run, outcome, now),
         Order::Page(page) => after_page(row, page, outcome, now),
-    }
+    };
+    let asked_again = row.state == OutboxState::Accepted && next.state == OutboxState::Accepted;
+    if asked_again || row.state.may_become(next.state) { (next, reports) } else { (row.clone(), vec![]) }
 }
 
 fn after_run(row: &OutboxRow, run: &Run, outcome: &Outcome, now: Timestamp) -> (OutboxRow, Vec<NewInbox>) {
@@ -310,6 +334,9 @@ fn after_run(row: &OutboxRow, run: &Run, outcome: &Outcome, now: Timestamp) -> (
         (next, vec![report])
     };
     let deadline = row.started_at.unwrap_or(now).plus(run.timeout);
+    // An earlier request of a playbook that allows retries may have been carried out; a later one that did not get
+    // through says nothing about it.
+    let unsure = row.message.as_deref().is_some_and(|m| m.starts_with(UNSURE));
     match outcome {
         Outcome::Succeeded { message, facts } => {
             let (next, mut reports) = end(OutboxState::Succeeded, RunState::Succeeded, message);
@@ -320,8 +347,20 @@ fn after_run(row: &OutboxRow, run: &Run, outcome: &Outcome, now: Timestamp) -> (
             }
             (next, reports)
         }
+        Outcome::Failed { message, never_left: true } if row.state == OutboxState::Accepted => {
+            // It could not be asked about: that is not its result.
+            if now < deadline {
+                (again(row, message, None, now), vec![])
+            } else {
+                end(OutboxState::Unknown, RunState::Unknown, message)
+            }
+        }
         Outcome::Failed { message, never_left: true } if row.attempts < MAX_ATTEMPTS && now < deadline => {
-            (again(row, message, None, now), vec![])
+            let message = if unsure { format!("{UNSURE}{message}") } else { message.clone() };
+            (again(row, &message, None, now), vec![])
+        }
+        Outcome::Failed { message, never_left: true } if unsure => {
+            end(OutboxState::Unknown, RunState::Unknown, &format!("{UNSURE}{message}"))
         }
         Outcome::Failed { message, .. } => end(OutboxState::Failed, RunState::Failed, message),
         Outcome::Accepted { .. } if now >= deadline => {
@@ -341,7 +380,7 @@ fn after_run(row: &OutboxRow, run: &Run, outcome: &Outcome, now: Timestamp) -> (
         Outcome::Unknown { message, retry_after } => {
             let may_retry = run.on_unknown == OnUnknown::Retry && run.effect != Effect::NonIdempotent;
             if may_retry && row.attempts < MAX_ATTEMPTS && now < deadline && row.state == OutboxState::Started {
-                (again(row, message, *retry_after, now), vec![])
+                (again(row, &format!("{UNSURE}{message}"), *retry_after, now), vec![])
             } else {
                 end(OutboxState::Unknown, RunState::Unknown, message)
             }
@@ -373,9 +412,10 @@ fn again(row: &OutboxRow, message: &str, retry_after: Option<Span>, now: Timesta
 }
 
 /// What a new owner does with a row that the last one left in `started`: whether it left is unknown. It is
-/// sent again, under its key, only where its playbook allows that; `None`: leave it as it is.
+/// sent again, under its key, only where its playbook allows that; `None`: leave it as it is. A row that waits for
+/// a retry is left: its last outcome is known, and it is committed as sent before it is sent again.
 pub fn adopt(row: &OutboxRow, now: Timestamp) -> Option<(OutboxRow, Vec<NewInbox>)> {
-    if row.state != OutboxState::Started {
+    if row.state != OutboxState::Started || row.not_before.is_some() {
         return None;
     }
     let message = "the engine stopped between `started` and the reply".to_owned();

@@ -202,8 +202,11 @@ impl Shard {
         self.fire_due(stamp, false);
         self.clock = self.clock.max(stamp);
         if std::mem::take(&mut self.ran_ahead) {
-            for scope in self.scopes.values_mut() {
-                scope.state.head.decisions_at_event = None;
+            for (name, scope) in &mut self.scopes {
+                // Stored as well: else a restart would go back to the digest of an earlier event.
+                if scope.state.head.decisions_at_event.take().is_some() {
+                    self.touched.insert(Arc::clone(name));
+                }
             }
         }
     }

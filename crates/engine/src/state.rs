@@ -26,12 +26,12 @@ pub struct State {
     pub head: ScopeHead,
     /// Not closed, not canceled.
     pub incidents: BTreeMap<Id, Incident>,
-    /// The incident that stands for a correlation key.
-    pub by_key: BTreeMap<Id, Id>,
+    /// (correlation key, incident): which one stands for the key, [`State::incident_of_key`] tells.
+    pub by_key: BTreeSet<(Id, Id)>,
     /// Runs of those incidents.
     pub runs: BTreeMap<Id, Run>,
     /// Their ids, by incident.
-    pub runs_of: BTreeMap<Id, Vec<Id>>,
+    pub runs_of: BTreeMap<Id, BTreeSet<Id>>,
     /// How many incidents still want something.
     pub open: usize,
     /// How many of them were opened under each rule set.
@@ -88,12 +88,12 @@ impl State {
     pub fn restore(image: ScopeImage) -> Self {
         let mut state = State { head: image.head, ..State::default() };
         for incident in image.incidents {
-            state.index_incident(&incident);
+            state.by_key.insert((incident.correlation_key, incident.id));
             state.count_open(incident.set, incident.state.is_open(), false);
             state.incidents.insert(incident.id, incident);
         }
         for run in image.runs {
-            state.runs_of.entry(run.incident).or_default().push(run.id);
+            state.runs_of.entry(run.incident).or_default().insert(run.id);
             state.runs.insert(run.id, run);
         }
         for alert in image.alerts {
@@ -124,9 +124,13 @@ impl State {
         state
     }
 
-    /// The incident, open or resolved, that stands for a correlation key.
+    /// The incident, open or resolved, that stands for a correlation key: the open one, else the last opened.
     pub fn incident_of_key(&self, key: Id) -> Option<&Incident> {
-        self.by_key.get(&key).and_then(|id| self.incidents.get(id))
+        self.by_key
+            .range((key, Id::default())..)
+            .take_while(|(of, _)| *of == key)
+            .filter_map(|(_, id)| self.incidents.get(id))
+            .max_by_key(|i| (i.state.is_open(), i.opened_at, i.id))
     }
 
     /// The run that an incident has under way, if any.
@@ -156,16 +160,6 @@ impl State {
         }
     }
 
-    fn index_incident(&mut self, incident: &Incident) {
-        // Of two that share a key, the open one stands for it; else the later one.
-        let stands = self
-            .incident_of_key(incident.correlation_key)
-            .is_none_or(|old| (incident.state.is_open(), incident.opened_at) >= (old.state.is_open(), old.opened_at));
-        if stands {
-            self.by_key.insert(incident.correlation_key, incident.id);
-        }
-    }
-
     /// Applies a decision. Deterministic; the only place where state changes.
     pub fn apply(&mut self, decided: &Decided) {
         match &decided.decision {
@@ -177,7 +171,7 @@ impl State {
     fn apply_step(&mut self, step: &Step, at: Timestamp) {
         match step {
             Step::IncidentOpened { incident } => {
-                self.index_incident(incident);
+                self.by_key.insert((incident.correlation_key, incident.id));
                 self.count_open(incident.set, incident.state.is_open(), false);
                 self.incidents.insert(incident.id, (**incident).clone());
                 self.dirty.incidents.insert(incident.id, None);
@@ -202,6 +196,9 @@ impl State {
                             i.close_notes = None;
                             i.evidence = None;
                             i.reopen_count += 1;
+                            // Who was told, and who said "I am on it", was about the last time.
+                            i.acknowledged = None;
+                            i.paged_at = None;
                             i.plan.round += 1;
                             i.plan.exhausted = false;
                         }
@@ -226,7 +223,7 @@ impl State {
             Step::EvidenceSeen { incident, evidence } => self.set_evidence(*incident, at, Some(evidence.clone())),
             Step::EvidenceLost { incident } => self.set_evidence(*incident, at, None),
             Step::RunDecided { run, index } => {
-                self.runs_of.entry(run.incident).or_default().push(run.id);
+                self.runs_of.entry(run.incident).or_default().insert(run.id);
                 self.runs.insert(run.id, (**run).clone());
                 self.dirty.runs.insert(run.id, None);
                 self.incident(run.incident, at, |i| {
@@ -298,6 +295,9 @@ impl State {
                 self.dirty.alerts.insert(alert.key.clone());
             }
             Mark::AlertSeen { alert, began, severity } => self.alert(alert, |a| {
+                if *began != a.began {
+                    a.repeats = 0;
+                }
                 a.began = *began;
                 a.severity = *severity;
                 a.last_seen = at;
@@ -315,7 +315,6 @@ impl State {
                     a.last_seen = at;
                     a.incidents.clear();
                 });
-                self.ended.insert((at, alert.clone()));
             }
             Mark::ResolveParked { parked } => {
                 if let Some(old) = self.parked.insert(parked.key.clone(), parked.clone()) {
@@ -413,7 +412,13 @@ impl State {
 
     fn alert(&mut self, key: &AlertKey, change: impl FnOnce(&mut Alert)) {
         if let Some(alert) = self.alerts.get_mut(key) {
+            if !alert.is_open() {
+                self.ended.remove(&(alert.last_seen, key.clone()));
+            }
             change(alert);
+            if !alert.is_open() {
+                self.ended.insert((alert.last_seen, key.clone()));
+            }
             self.dirty.alerts.insert(key.clone());
         }
     }
@@ -439,9 +444,7 @@ impl State {
             return;
         }
         if let Some(incident) = self.incidents.remove(&id) {
-            if self.by_key.get(&incident.correlation_key) == Some(&id) {
-                self.by_key.remove(&incident.correlation_key);
-            }
+            self.by_key.remove(&(incident.correlation_key, id));
             self.dirty.incidents.insert(id, Some(incident));
         }
         for run in self.runs_of.remove(&id).unwrap_or_default() {

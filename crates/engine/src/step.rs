@@ -3,11 +3,14 @@
 mod act;
 mod escalate;
 mod event;
+mod evidence;
 mod incident;
 mod remedy;
 mod report;
+mod resolve;
 #[cfg(test)]
 mod tests;
+mod write_back;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

@@ -269,6 +269,7 @@ relations:
         assert_eq!(web.attributes["cores"].value, 4);
         let to: BTreeSet<Id> = delta.relations.iter().map(|r| r.to).collect();
         assert_eq!(to, [delta.cis[1].id, host("host-1").unwrap()].into());
+        assert_eq!(read("cis: [{name: 1.10, class: c}]").unwrap().cis[0].name, "1.10", "as written");
         let json = r#"{"cis": [{"name": "web-1", "class": "server"}]}"#;
         assert_eq!(read(json).unwrap().cis[0].id, web.id);
     }
@@ -278,7 +279,7 @@ relations:
         for (text, told) in [
             ("cis: [{name: a}]", "cis[0]: missing field `class`"),
             ("cis: [{name: a, class: c, colour: red}]", "unknown field `colour`"),
-            ("cis: [{name: 7, class: c}]", "cis[0].name: invalid type: integer"),
+            (r#"{"cis": [{"name": 7, "class": "c"}]}"#, "invalid type: integer `7`, expected a string at line 1"),
             ("cis: [{name: '', class: c}]", "cis[0] (\"\"): `name` is empty"),
             ("cis: [{name: a, class: c}, {name: a, class: c}]", "cis[1] (\"a\"): c \"a\" stands in the file twice"),
             ("cis: [{name: a, class: c, criticality: 9}]", "criticality 9: 1 most to 4 least"),

@@ -132,8 +132,13 @@ impl Evaluator {
     pub fn new(set: Arc<RuleSet>) -> Self {
         let compiler = Compiler::new();
         let exprs = set.exprs.iter().map(|e| compile_value(&compiler, &e.text)).collect();
-        let mut this =
-            Self { exprs, conditions: Vec::new(), index: Index::default(), runtime: Runtime::new(), set: Arc::clone(&set) };
+        let mut this = Self {
+            exprs,
+            conditions: Vec::new(),
+            index: Index::default(),
+            runtime: Runtime::new(),
+            set: Arc::clone(&set),
+        };
         for rule in &set.rules {
             this.add_conditions(&compiler, rule);
         }
@@ -251,10 +256,8 @@ impl Evaluator {
     pub fn target(&mut self, expr: ExprIx, ctx: &Ctx<'_>) -> Result<String, EvalError> {
         let around = Surroundings { about: ctx.about, cmdb: ctx.cmdb, now: ctx.now };
         if let Some(Compiled::Script(ast)) = self.exprs.get(expr.0 as usize) {
-            let value = self
-                .runtime
-                .value(ast, ctx.event, &mut Lazy::default(), Some(&around))
-                .map_err(EvalError::Script)?;
+            let value =
+                self.runtime.value(ast, ctx.event, &mut Lazy::default(), Some(&around)).map_err(EvalError::Script)?;
             if let Some(ci) = value.read_lock::<CiObject>() {
                 return Ok(ci.id.to_string());
             }
@@ -262,7 +265,9 @@ impl Evaluator {
         match self.eval(expr, ctx)? {
             Value::String(name) if !name.is_empty() => Ok(name),
             Value::Null => Err(EvalError::Missing(self.text_of(expr))),
-            other => Err(EvalError::Script(format!("`{}` gave {other}; expected the name of a CI", self.text_of(expr)))),
+            other => {
+                Err(EvalError::Script(format!("`{}` gave {other}; expected the name of a CI", self.text_of(expr))))
+            }
         }
     }
 

@@ -134,7 +134,7 @@ impl Loading {
                 None => self.diagnostics.extend(report.found),
             }
         }
-        files.sort_by(|a, b| book::name_of(&a.0).cmp(book::name_of(&b.0)));
+        files.sort_by(|a, b| book::name_of(&a.0, "rulebook").cmp(book::name_of(&b.0, "rulebook")));
         for (node, mut report) in files {
             let set = &mut self.set;
             let ix = set.rulebooks.len();

@@ -30,7 +30,10 @@ pub(crate) fn parse(text: &str) -> Result<Template, (String, Option<String>)> {
             rest = after;
         } else {
             let Some(end) = after.find('}') else {
-                return Err(("`{` has no `}`".to_owned(), Some("a brace that is meant as text is written `{{`".to_owned())));
+                return Err((
+                    "`{` has no `}`".to_owned(),
+                    Some("a brace that is meant as text is written `{{`".to_owned()),
+                ));
             };
             if !plain.is_empty() {
                 parts.push(TemplatePart::Text(std::mem::take(&mut plain)));
@@ -76,7 +79,8 @@ fn placeholder(text: &str) -> Result<TemplatePart, (String, Option<String>)> {
 /// # Errors
 /// What is expected.
 pub(crate) fn parse_path(text: &str) -> Result<Vec<String>, String> {
-    let expected = || "write names with dots, such as event.labels.mount or event.labels[\"k8s.app\"]; no calls".to_owned();
+    let expected =
+        || "write names with dots, such as event.labels.mount or event.labels[\"k8s.app\"]; no calls".to_owned();
     let mut names = Vec::new();
     let mut rest = text;
     loop {
@@ -144,7 +148,11 @@ mod tests {
         Event {
             value: Some(Measure::Float(93.26)),
             threshold: Some(Measure::Int(90)),
-            labels: Labels::new(vec![("mount".into(), "/var".into()), ("k8s.app".into(), "x".into()), ("n".into(), "1.25".into())]),
+            labels: Labels::new(vec![
+                ("mount".into(), "/var".into()),
+                ("k8s.app".into(), "x".into()),
+                ("n".into(), "1.25".into()),
+            ]),
             ..Event::default()
         }
     }

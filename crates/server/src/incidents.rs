@@ -103,12 +103,14 @@ pub(crate) async fn show(State(app): State<Arc<App>>, Path(name): Path<String>) 
     Ok(Json(whole.json()))
 }
 
+/// What became of a page: its state in the outbox, and what was said last.
+pub(crate) type Delivery = (OutboxState, Option<String>);
+
 /// An incident with what belongs to it.
 pub(crate) struct Whole {
     pub(crate) incident: Incident,
     pub(crate) runs: Vec<KnownRun>,
-    /// With what became of each.
-    pub(crate) pages: Vec<(Page, Option<(OutboxState, Option<String>)>)>,
+    pub(crate) pages: Vec<(Page, Option<Delivery>)>,
     /// Of the incident and its runs, in order.
     pub(crate) history: Vec<HistoryRow>,
 }
@@ -144,7 +146,7 @@ impl Whole {
     }
 }
 
-fn page_with_delivery((page, sent): &(Page, Option<(OutboxState, Option<String>)>)) -> Value {
+fn page_with_delivery((page, sent): &(Page, Option<Delivery>)) -> Value {
     let mut value = json!(page);
     value["delivery"] = match sent {
         Some((state, message)) => json!({"state": state, "message": message}),

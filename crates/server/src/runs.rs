@@ -1,6 +1,7 @@
 //! Runs, with what the outbox knows about them.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use axum::Json;
@@ -52,8 +53,8 @@ pub(crate) async fn list(
             let runs = app.store.runs(&RunFilter { incident, states, limit })?;
             let mut numbers = BTreeMap::new();
             for run in &runs {
-                if !numbers.contains_key(&run.incident) {
-                    numbers.insert(run.incident, number_of(&*app.store, run.incident)?);
+                if let Entry::Vacant(place) = numbers.entry(run.incident) {
+                    place.insert(number_of(&*app.store, run.incident)?);
                 }
             }
             let shown = runs.iter().map(|run| with_number(run, numbers.get(&run.incident).cloned().flatten()));

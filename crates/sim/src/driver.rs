@@ -27,12 +27,15 @@ enum Due {
     Reply(OutboxRow, Outcome),
 }
 
+/// The CMDB that a scope begins with.
+type CmdbOf = dyn Fn(&str) -> CmdbDelta;
+
 pub(crate) struct Driver {
     pub(crate) shard: Shard,
     set: Arc<RuleSet>,
     runs: Reply,
     pages: Reply,
-    cmdb: Option<Box<dyn Fn(&str) -> CmdbDelta>>,
+    cmdb: Option<Box<CmdbOf>>,
     queue: BTreeMap<(Timestamp, u64), Due>,
     queued: u64,
     /// Rows that have left and that nothing answers by itself, in the order in which they left.

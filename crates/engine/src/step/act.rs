@@ -46,9 +46,10 @@ impl Cx<'_> {
     }
 
     fn acknowledge(&mut self, id: Id, by: &str, who: &str) {
-        let Some(incident) = self.state.incidents.get(&id).filter(|i| i.state.is_open()) else {
+        let Some(incident) = self.state.incidents.get(&id) else { return self.ignore("unknown incident") };
+        if !incident.state.is_open() {
             return self.ignore("illegal move");
-        };
+        }
         if incident.acknowledged.is_some() {
             return self.ignore("acknowledged already");
         }

@@ -9,12 +9,12 @@ use crate::decision::Step;
 impl Cx<'_> {
     /// Pages at once where a step says `open`; sets the timers of delays. Waits for a person begin when a page
     /// was reported, or at the opening where there is none to wait for.
-    pub(super) fn escalations_at_open(&mut self, id: Id) {
+    pub(super) fn escalations_at_open(&mut self, id: Id, reason: &str) {
         let Some(steps) = self.escalations(id) else { return };
         let pages_at_open = steps.iter().any(|s| s.at == EscalateAt::Open);
         for (index, step) in steps.iter().enumerate() {
             match step.at {
-                EscalateAt::Open => self.page(id, index, step, "it was opened"),
+                EscalateAt::Open => self.page(id, index, "", step, reason),
                 EscalateAt::After(delay) => {
                     self.set_timer(id, TimerKind::Escalate { step: index }, self.now.plus(delay));
                 }
@@ -48,18 +48,18 @@ impl Cx<'_> {
         let Some(step) = self.escalations(id).and_then(|steps| steps.get(index).cloned()) else { return };
         match step.at {
             EscalateAt::Unacknowledged(delay) if !acknowledged => {
-                self.page(id, index, &step, &format!("nobody acknowledged it for {delay}"));
+                self.page(id, index, "", &step, &format!("nobody acknowledged it for {delay}"));
             }
-            EscalateAt::After(delay) => self.page(id, index, &step, &format!("still open after {delay}")),
+            EscalateAt::After(delay) => self.page(id, index, "", &step, &format!("still open after {delay}")),
             _ => {}
         }
     }
 
-    /// Pages every step that waits for this.
-    pub(super) fn escalate_on(&mut self, id: Id, at: EscalateAt, reason: &str) {
+    /// Pages every step that waits for this. `about` tells apart what may happen more than once in a round.
+    pub(super) fn escalate_on(&mut self, id: Id, at: EscalateAt, about: &str, reason: &str) {
         for (index, step) in self.escalations(id).unwrap_or_default().iter().enumerate() {
             if step.at == at {
-                self.page(id, index, step, reason);
+                self.page(id, index, about, step, reason);
             }
         }
     }
@@ -77,9 +77,9 @@ impl Cx<'_> {
         self.state.incidents.get(&id).and_then(|i| self.rule_of(i)).map(|(_, rule)| rule.escalate)
     }
 
-    fn page(&mut self, id: Id, index: usize, step: &EscalationStep, reason: &str) {
+    fn page(&mut self, id: Id, index: usize, about: &str, step: &EscalationStep, reason: &str) {
         let Some(incident) = self.state.incidents.get(&id) else { return };
-        let path = format!("escalate/{index}");
+        let path = format!("escalate/{index}{about}");
         let page = Page {
             id: Page::id_of(id, &path, incident.plan.round, &step.to),
             incident: id,

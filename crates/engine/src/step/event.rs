@@ -21,6 +21,7 @@ impl Cx<'_> {
         let event = &input.event;
         let key = AlertKey { source: event.source.to_string(), dedup_key: event.dedup_key().into_owned() };
         if self.is_known(event) {
+            self.remember(event);
             return self.on_repeat(&key);
         }
         let set = self.state.head.set;
@@ -99,11 +100,12 @@ impl Cx<'_> {
         let began = event.began.or(known.as_ref().filter(|a| a.is_open()).map(|a| a.began)).unwrap_or(event.time);
         match known {
             Some(alert) if alert.is_open() => {
-                let worse = worst(alert.severity, event.severity);
-                if event.kind == Kind::Alert && began <= alert.began && worse == alert.severity {
+                let is_new = began > alert.began;
+                let severity = if is_new { event.severity } else { worst(alert.severity, event.severity) };
+                if event.kind == Kind::Alert && !is_new && severity == alert.severity {
                     return self.on_repeat(&key);
                 }
-                self.mark(Mark::AlertSeen { alert: key.clone(), began: began.max(alert.began), severity: worse });
+                self.mark(Mark::AlertSeen { alert: key.clone(), began: began.max(alert.began), severity });
             }
             Some(Alert { closed: Some(closed), .. }) if began < closed => return self.ignore("late firing"),
             _ => {
@@ -156,7 +158,9 @@ impl Cx<'_> {
         {
             self.mark(Mark::Forgotten { alerts: vec![], parked: vec![oldest], seen: vec![] });
         }
-        self.mark(Mark::ResolveParked { parked: Parked { key, time: event.time, at: self.now } });
+        // One a key: of two, the one that meets more firings.
+        let time = self.state.parked.get(&key).map_or(event.time, |old| old.time.max(event.time));
+        self.mark(Mark::ResolveParked { parked: Parked { key, time, at: self.now } });
     }
 
     /// An occurrence ends; incidents without a `clear` of their own end with their last alert.

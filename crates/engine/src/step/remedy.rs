@@ -2,12 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use paramedic_model::{
-    Attribute, Autonomy, Ci, CmdbDelta, Id, Incident, IncidentMove, IncidentState, OperationalStatus, Run, RunState,
-    Target, Verdict,
-};
-use paramedic_rulebook::{Ctx, Field, RemedyStep, Rule, RuleSet, TargetSpec};
-use serde_json::{Value, json};
+use paramedic_model::{Autonomy, Id, Incident, IncidentMove, IncidentState, Run, RunState, Target, Verdict};
+use paramedic_rulebook::{Ctx, EscalateAt, Field, RemedyStep, Rule, RuleSet, TargetSpec};
+use serde_json::Value;
 
 use super::{Cx, actor};
 use crate::decision::Step;
@@ -38,10 +35,10 @@ impl Cx<'_> {
             let who = actor(&set, &rule);
             let Some(step) = rule.remedy.get(next) else {
                 self.step(Step::RemediesFailed { incident: id }, &who, "every remedy was tried");
-                return self.escalate_on(id, paramedic_rulebook::EscalateAt::RemediesFailed, "every remedy failed");
+                return self.escalate_on(id, EscalateAt::RemediesFailed, "", "every remedy failed");
             };
             // Under `record` only the first remedy is decided: whether it would have worked, nobody knows.
-            let autonomy = self.autonomy_of(&set, &rule);
+            let autonomy = self.autonomy_of(incident, &set, &rule);
             if next > 0 && autonomy <= Autonomy::Record {
                 return;
             }
@@ -56,7 +53,11 @@ impl Cx<'_> {
     }
 
     /// What the active set's grants leave of what the rulebook asked when the incident was opened.
-    fn autonomy_of(&self, opened_under: &RuleSet, rule: &Rule) -> Autonomy {
+    /// An incident that would have been stays one.
+    fn autonomy_of(&self, incident: &Incident, opened_under: &RuleSet, rule: &Rule) -> Autonomy {
+        if incident.shadow {
+            return Autonomy::Observe;
+        }
         let book = opened_under.rulebook_of(rule);
         match self.evaluator(self.state.head.set) {
             Some(active) => active.borrow().set().grants.effective(&book.name, book.autonomy),
@@ -181,7 +182,8 @@ impl Cx<'_> {
         if run.state == RunState::Unknown {
             // Nobody knows whether it still acts: nothing else may run on that target.
             let why = "unknown, and no evidence in time";
-            return self.escalate_on(incident, paramedic_rulebook::EscalateAt::RunUnknown, why);
+            let about = format!("/{}/verify", run.step);
+            return self.escalate_on(incident, EscalateAt::RunUnknown, &about, why);
         }
         let within = self.rule_of(current).and_then(|(_, rule)| {
             let step = rule.remedy.get(index(&run.step)?)?;
@@ -189,44 +191,7 @@ impl Cx<'_> {
         });
         let reason = format!("no recovery was seen within {}", within.unwrap_or_default());
         self.step(Step::RunJudged { run: run.id, verdict: Verdict::NotVerified }, "monitoring", reason);
-        self.ci_after_run(&run, Some(false));
+        self.ci_after_run(run.id, Some(false));
         self.plan_next(incident);
-    }
-
-    /// Writes a run's result back to the CI that it acted on: last remediation, facts, operational status.
-    pub(super) fn ci_after_run(&mut self, run: &Run, verified: Option<bool>) {
-        let Some(ci) = self.state.cmdb.get(run.target.id) else { return };
-        let source = format!("run:{}", run.id);
-        let attribute = |value: Value| Attribute { value, source: source.clone(), at: self.now };
-        let Some(run) = self.state.runs.get(&run.id) else { return };
-        let last = json!({
-            "run": run.id,
-            "playbook": run.playbook,
-            "result": run.state.name(),
-            "verified": verified,
-            "incident": run.incident,
-        });
-        let mut attributes = BTreeMap::from([("last_remediation".to_owned(), attribute(last))]);
-        for (name, value) in &run.facts {
-            attributes.insert(format!("fact.{name}"), attribute(value.clone()));
-        }
-        let operational_status = match verified {
-            Some(true) => OperationalStatus::Operational,
-            Some(false) => OperationalStatus::NonOperational,
-            None if run.state == RunState::Failed => OperationalStatus::NonOperational,
-            None => OperationalStatus::RepairInProgress,
-        };
-        let change = Ci {
-            attributes,
-            operational_status: Some(operational_status),
-            external_ids: vec![],
-            environment: None,
-            criticality: None,
-            owner: None,
-            ..ci.clone()
-        };
-        let reason = format!("{} on {}: {}", run.playbook, run.target.name, run.state.name());
-        let delta = CmdbDelta { by: source.clone(), cis: vec![change], relations: vec![] };
-        self.step(Step::CmdbChanged { delta: Box::new(delta) }, &source, reason);
     }
 }

@@ -1,9 +1,9 @@
 //! Reports of the dispatcher: what became of runs and pages.
 
-use paramedic_model::{Id, OnUnknown, PageReport, Run, RunReport, RunState, Span, TimerKind, Timestamp};
+use paramedic_model::{Id, OnUnknown, PageReport, Run, RunReport, RunState, Span, TimerKind, Timestamp, Verdict};
 use paramedic_rulebook::EscalateAt;
 
-use super::{Cx, incident::waits_for_report};
+use super::{Cx, evidence::waits_for_report};
 use crate::decision::Step;
 
 impl Cx<'_> {
@@ -22,14 +22,14 @@ impl Cx<'_> {
         let Some(run) = self.state.runs.get(&id).cloned() else { return };
         match run.state {
             RunState::Succeeded => {
-                self.ci_after_run(&run, None);
+                self.ci_after_run(run.id, None);
                 self.on_run_done(&run, true);
             }
             RunState::Failed => {
-                self.ci_after_run(&run, None);
+                self.ci_after_run(run.id, None);
                 self.on_run_done(&run, false);
             }
-            RunState::Denied => self.on_run_done(&run, false),
+            RunState::Denied | RunState::Cancelled => self.on_run_done(&run, false),
             RunState::Unknown => self.on_run_unknown(incident, &run),
             _ => {}
         }
@@ -44,13 +44,15 @@ impl Cx<'_> {
         let (id, evidence) = (incident.id, incident.evidence.clone());
         match evidence {
             // Recovery was seen while it was in flight: now it has only to stay.
-            Some(seen) => self.hold_from(id, run, seen.at),
-            None if succeeded => {
-                let within = self.verify_within(run);
-                self.set_timer(id, TimerKind::VerifyWithin { run: run.id }, self.now.plus(within));
+            Some(seen) => {
+                if succeeded {
+                    self.verify_from_now(run);
+                }
+                self.hold_from(id, run, seen.at);
             }
+            None if succeeded => self.verify_from_now(run),
             None => {
-                self.leave_plan(run);
+                self.leave_plan(run.id);
                 self.plan_next(id);
             }
         }
@@ -66,28 +68,30 @@ impl Cx<'_> {
     }
 
     /// The run that failed or was denied is not the plan's any more.
-    fn leave_plan(&mut self, run: &Run) {
-        let reason = run.message.clone().unwrap_or_default();
-        let verdict = paramedic_model::Verdict::NotVerified;
-        self.step(Step::RunJudged { run: run.id, verdict }, "engine", reason);
+    pub(super) fn leave_plan(&mut self, run: Id) {
+        let reason = self.state.runs.get(&run).and_then(|r| r.message.clone()).unwrap_or_default();
+        self.step(Step::RunJudged { run, verdict: Verdict::NotVerified }, "engine", reason);
     }
 
-    fn verify_within(&self, run: &Run) -> Span {
+    /// Evidence has `verify.within` from here.
+    fn verify_from_now(&mut self, run: &Run) {
         let rule = self.state.incidents.get(&run.incident).and_then(|i| self.rule_of(i));
         let step = super::remedy::index(&run.step);
-        match (rule, step) {
+        let within = match (rule, step) {
             (Some((_, rule)), Some(step)) => rule.remedy.get(step).map_or(Span::ZERO, |s| s.verify.within),
             _ => Span::ZERO,
-        }
+        };
+        self.set_timer(run.incident, TimerKind::VerifyWithin { run: run.id }, self.now.plus(within));
     }
 
     /// Nobody knows. No later remedy runs on that target meanwhile; people are told. Where the playbook lets
     /// evidence decide, evidence is waited for.
     fn on_run_unknown(&mut self, incident: Id, run: &Run) {
-        self.escalate_on(incident, EscalateAt::RunUnknown, "nobody knows whether the run happened");
-        if run.on_unknown == OnUnknown::Verify {
-            let within = self.verify_within(run);
-            self.set_timer(incident, TimerKind::VerifyWithin { run: run.id }, self.now.plus(within));
+        let why = "nobody knows whether the run happened";
+        self.escalate_on(incident, EscalateAt::RunUnknown, &format!("/{}", run.step), why);
+        let awaited = self.state.incidents.get(&incident).is_some_and(|i| i.plan.current == Some(run.id));
+        if awaited && run.on_unknown == OnUnknown::Verify {
+            self.verify_from_now(run);
             let seen = self.state.incidents.get(&incident).and_then(|i| i.evidence.clone());
             if let Some(seen) = seen.filter(|_| !waits_for_report(run)) {
                 self.hold_from(incident, run, seen.at);

@@ -19,13 +19,13 @@ const AUTONOMY: [(&str, Autonomy); 4] = [
     ("auto", Autonomy::Auto),
 ];
 
-/// The name that a file gives itself, for the order of rulebooks; nothing is reported.
-pub(crate) fn name_of(node: &Node) -> &str {
+/// The name that a rulebook or a rule gives itself; nothing is reported.
+pub(crate) fn name_of<'n>(node: &'n Node, name_key: &str) -> &'n str {
     let Kind::Map(entries) = &node.kind else { return "" };
     entries
         .iter()
         .find_map(|(key, value)| match &value.kind {
-            Kind::Scalar { text, .. } if key.name == "rulebook" => Some(text.trim()),
+            Kind::Scalar { text, .. } if key.name == name_key => Some(text.trim()),
             _ => None,
         })
         .unwrap_or_default()
@@ -50,11 +50,12 @@ pub(crate) fn read(
         for item in list(node, reader.report) {
             let ix = RuleIx(u32::try_from(rules.len()).unwrap_or(u32::MAX));
             let around = Around { may: &may, playbooks };
-            let Some(rule) = rule::read(reader, item, &around, ix, book) else { continue };
-            if !names.insert(rule.name.clone()) {
-                let message = format!("another rule of this rulebook is named {:?}", rule.name);
+            let name = name_of(item, "rule");
+            if !name.is_empty() && !names.insert(name) {
+                let message = format!("another rule of this rulebook is named {name:?}");
                 reader.report.error(item.at, message, Some("incidents are known by it: give it its own".to_owned()));
             }
+            let Some(rule) = rule::read(reader, item, &around, ix, book) else { continue };
             numbers.push(ix);
             rules.push(rule);
         }
@@ -71,7 +72,7 @@ pub(crate) fn read(
 }
 
 fn may(node: &Node, playbooks: &BTreeMap<String, Playbook>, report: &mut Report<'_>) -> May {
-    let Some(fields) = Fields::open(node, "may", &["playbooks", "ci_classes", "environments"], &[], report) else {
+    let Some(fields) = Fields::open(node, "`may`", &["playbooks", "ci_classes", "environments"], &[], report) else {
         return May::default();
     };
     let may = May {

@@ -76,7 +76,8 @@ fn read_one(node: &Node, key: Option<&str>, report: &mut Report<'_>) -> Option<P
         report.error(node.at, message, Some("write `on_unknown: hold`, or `verify`".to_owned()));
     }
     let result = fields.get("result", report);
-    let result = result.and_then(|n| word(n, &[("body", ResultIn::Body), ("http_status", ResultIn::HttpStatus)], report));
+    let result =
+        result.and_then(|n| word(n, &[("body", ResultIn::Body), ("http_status", ResultIn::HttpStatus)], report));
     let token = fields.get("token", report).and_then(|n| token(n, report));
     let parameters = fields.get("parameters", report).map(|n| parameters(n, report)).unwrap_or_default();
     Some(Playbook {
@@ -121,7 +122,11 @@ fn token(node: &Node, report: &mut Report<'_>) -> Option<String> {
 fn parameters(node: &Node, report: &mut Report<'_>) -> BTreeMap<String, Parameter> {
     let Kind::Map(entries) = &node.kind else {
         let message = format!("expected parameters by name, found {}", node.what());
-        report.error(node.at, message, Some("write `parameters: { mount: { type: string, required: true } }`".to_owned()));
+        report.error(
+            node.at,
+            message,
+            Some("write `parameters: { mount: { type: string, required: true } }`".to_owned()),
+        );
         return BTreeMap::new();
     };
     entries.iter().filter_map(|(key, value)| Some((key.name.clone(), parameter(&key.name, value, report)?))).collect()
@@ -130,7 +135,8 @@ fn parameters(node: &Node, report: &mut Report<'_>) -> BTreeMap<String, Paramete
 fn parameter(name: &str, node: &Node, report: &mut Report<'_>) -> Option<Parameter> {
     const KEYS: [&str; 5] = ["type", "required", "default", "enum", "max_length"];
     let fields = Fields::open(node, "a parameter", &KEYS, &["pattern"], report)?;
-    let type_ = fields.must("type", "string, integer, number or boolean", report).and_then(|n| word(n, &TYPES, report))?;
+    let type_ =
+        fields.must("type", "string, integer, number or boolean", report).and_then(|n| word(n, &TYPES, report))?;
     let required = fields.get("required", report).and_then(|n| word(n, &BOOLEANS, report)).unwrap_or_default();
     let max_length = fields.get("max_length", report).and_then(|n| {
         let parsed = text(n, report)?.parse::<usize>().ok();

@@ -49,7 +49,11 @@ impl Reader<'_, '_> {
         let items = list(node, self.report);
         if items.is_empty() {
             if matches!(node.kind, Kind::List { .. }) {
-                self.report.error(node.at, "the list is empty", Some("name what counts as the same thing, such as event.ci".into()));
+                self.report.error(
+                    node.at,
+                    "the list is empty",
+                    Some("name what counts as the same thing, such as event.ci".into()),
+                );
             }
             return None;
         }
@@ -109,7 +113,11 @@ impl Reader<'_, '_> {
                 Kind::Bad => {}
                 Kind::Map(_) => {
                     let help = "write the expression in a block: `when: |`, and the expression indented below it";
-                    self.report.error(node.at, "expected an expression, found a map (YAML reads `{` and `: ` so)", Some(help.into()));
+                    self.report.error(
+                        node.at,
+                        "expected an expression, found a map (YAML reads `{` and `: ` so)",
+                        Some(help.into()),
+                    );
                 }
                 _ => self.report.error(node.at, format!("expected an expression, found {}", node.what()), None),
             }
@@ -128,7 +136,8 @@ impl Reader<'_, '_> {
             _ => node.last_line > node.at.line,
         };
         if folds && has_comment(code) {
-            let message = "YAML folds these lines into one, so that the `//` comment swallows the rest of the expression";
+            let message =
+                "YAML folds these lines into one, so that the `//` comment swallows the rest of the expression";
             self.report.error(node.at, message, Some("write `|` in place of `>`".to_owned()));
             return true;
         }
@@ -190,11 +199,8 @@ fn has_comment(code: &str) -> bool {
     let mut previous = ' ';
     for c in code.chars() {
         match in_text {
-            Some(quote) => {
-                if c == quote && previous != '\\' {
-                    in_text = None;
-                }
-            }
+            Some(quote) if c == quote && previous != '\\' => in_text = None,
+            Some(_) => {}
             None if matches!(c, '"' | '\'' | '`') => in_text = Some(c),
             None if c == '/' && previous == '/' => return true,
             None => {}

@@ -38,7 +38,7 @@ impl<'n> Fields<'n> {
                 continue;
             }
             if later.contains(&name) {
-                let help = Some("take it out; docs/rulebooks.md lists what this version knows".to_owned());
+                let help = Some("take it out; it comes with a later version".to_owned());
                 report.error(key.at, format!("`{name}` is not part of this version's language yet"), help);
             } else {
                 let help = did_you_mean(name, known.iter().copied())
@@ -122,7 +122,11 @@ pub(crate) fn span(node: &Node, report: &mut Report<'_>) -> Option<Span> {
     match Span::from_str(written) {
         Ok(span) => Some(span),
         Err(error) => {
-            report.error(node.at, error.to_string(), Some("write, for example, `90s`, `5m`, `1h 30m` or `2d`".to_owned()));
+            report.error(
+                node.at,
+                error.to_string(),
+                Some("write, for example, `90s`, `5m`, `1h 30m` or `2d`".to_owned()),
+            );
             None
         }
     }

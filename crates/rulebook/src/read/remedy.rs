@@ -36,7 +36,10 @@ fn read_step(reader: &mut Reader<'_, '_>, node: &Node, around: &Around<'_>) -> O
         None => BTreeMap::new(),
     };
     if let (Some(playbook), Some(named)) = (playbook, named) {
-        let missing = playbook.parameters.iter().filter(|(name, p)| p.required && p.default.is_none() && !with.contains_key(*name));
+        let missing = playbook
+            .parameters
+            .iter()
+            .filter(|(name, p)| p.required && p.default.is_none() && !with.contains_key(*name));
         // A parameter whose value was refused is there, and has been reported.
         let given = fields.get("with", reader.report);
         for (name, _) in missing.filter(|(name, _)| !given.is_some_and(|n| has_key(n, name))) {
@@ -61,7 +64,11 @@ fn playbook<'a>(reader: &mut Reader<'_, '_>, node: &Node, around: &Around<'a>) -
     let name = text(node, reader.report)?;
     if !around.may.playbooks.iter().any(|p| p == name) {
         let help = format!("add it: `may: {{ playbooks: [{name}] }}`");
-        reader.report.error(node.at, format!("the rulebook may not run `{name}`: its `may.playbooks` does not name it"), Some(help));
+        reader.report.error(
+            node.at,
+            format!("the rulebook may not run `{name}`: its `may.playbooks` does not name it"),
+            Some(help),
+        );
     }
     let found = around.playbooks.get(name);
     if found.is_none() {
@@ -103,8 +110,13 @@ fn with(reader: &mut Reader<'_, '_>, node: &Node, playbook: Option<&Playbook>) -
         let parameter = playbook.map(|p| p.parameters.get(&key.name));
         if let (Some(None), Some(playbook)) = (parameter, playbook) {
             let names: Vec<&str> = playbook.parameters.keys().map(String::as_str).collect();
-            let help = did_you_mean(&key.name, names.iter().copied()).unwrap_or_else(|| format!("it has {}", names.join(", ")));
-            reader.report.error(key.at, format!("playbook {} has no parameter `{}`", playbook.name, key.name), Some(help));
+            let help = did_you_mean(&key.name, names.iter().copied())
+                .unwrap_or_else(|| format!("it has {}", names.join(", ")));
+            reader.report.error(
+                key.at,
+                format!("playbook {} has no parameter `{}`", playbook.name, key.name),
+                Some(help),
+            );
         }
         match reader.value(value) {
             Some(Written::Code(ix)) => {
@@ -157,7 +169,7 @@ pub(crate) fn typed(written: &str, node: &Node, type_: ParameterType) -> Value {
 }
 
 fn verify(reader: &mut Reader<'_, '_>, node: &Node) -> Option<Verify> {
-    let fields = Fields::open(node, "verify", &["when", "within", "hold"], &[], reader.report)?;
+    let fields = Fields::open(node, "`verify`", &["when", "within", "hold"], &[], reader.report)?;
     let when = fields.get("when", reader.report).and_then(|n| reader.condition(n)).map(|c| c.ix);
     let within = fields.span("within", WITHIN, reader.report);
     Some(Verify { when, within, hold: fields.span("hold", Span::ZERO, reader.report) })

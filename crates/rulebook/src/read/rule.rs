@@ -25,7 +25,13 @@ pub(crate) struct Around<'a> {
 }
 
 /// Reads a rule. `None` when something essential is missing or wrong, which is reported.
-pub(crate) fn read(reader: &mut Reader<'_, '_>, node: &Node, around: &Around<'_>, ix: RuleIx, book: usize) -> Option<Rule> {
+pub(crate) fn read(
+    reader: &mut Reader<'_, '_>,
+    node: &Node,
+    around: &Around<'_>,
+    ix: RuleIx,
+    book: usize,
+) -> Option<Rule> {
     let fields = Fields::open(node, "a rule", &KEYS, &LATER, reader.report)?;
     let name_node = fields.must("rule", "name it: `- rule: filesystem almost full`", reader.report);
     let name = name_node.and_then(|n| text(n, reader.report)).map(|t| t.trim().to_owned());
@@ -76,7 +82,11 @@ fn fields_has(node: &Node, name: &str) -> bool {
 fn clear(reader: &mut Reader<'_, '_>, node: &Node) -> Option<crate::ExprIx> {
     if fields_has(node, "quiet") {
         let help = "write what recovery looks like, as a condition";
-        reader.report.error(node.at, "`clear: { quiet: ... }` is not part of this version's language yet", Some(help.into()));
+        reader.report.error(
+            node.at,
+            "`clear: { quiet: ... }` is not part of this version's language yet",
+            Some(help.into()),
+        );
         return None;
     }
     reader.condition(node).map(|c| c.ix)

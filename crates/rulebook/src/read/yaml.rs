@@ -20,8 +20,14 @@ pub(crate) struct Node {
 /// What a part is.
 #[derive(Clone, Debug)]
 pub(crate) enum Kind {
-    Scalar { text: String, style: ScalarStyle },
-    List { items: Vec<Node>, flow: bool },
+    Scalar {
+        text: String,
+        style: ScalarStyle,
+    },
+    List {
+        items: Vec<Node>,
+        flow: bool,
+    },
     Map(Vec<(Key, Node)>),
     /// Refused, and reported.
     Bad,
@@ -181,10 +187,15 @@ impl<'s> Builder<'s, '_, '_> {
         let at = At { line: error.marker().line().max(1), column: error.marker().col() + 1 };
         let line = self.report.line(at.line);
         let info = error.info();
+        if info.contains("unknown anchor") {
+            return self.anchors(at);
+        }
         let help = if info.contains("mapping values") {
             Some("a value that holds `: ` stands in quotes or in a block: `when: |`, and the text indented below it")
         } else if info.contains("flow") && line.contains('[') {
-            Some("an expression with brackets, commas or braces does not fit in a [list]; write each on a line of its own, after `- `")
+            Some(
+                "an expression with brackets, commas or braces does not fit in a [list]; write each on a line of its own, after `- `",
+            )
         } else if line.contains('\t') {
             Some("indent with blanks; YAML takes no tabs")
         } else if info.contains("escape") {

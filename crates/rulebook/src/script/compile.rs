@@ -3,7 +3,7 @@
 use rhai::{AST, Engine, ParseErrorType, Position, Scope, Token};
 
 use super::objects::Current;
-use super::sandbox::{CONSTANTS, VALUE_NAMES, constants, engine};
+use super::sandbox::{Budget, CONSTANTS, VALUE_NAMES, constants, engine};
 use crate::diagnostics::{Gravity, closest, did_you_mean};
 
 /// What an expression is for, which decides what it may read.
@@ -53,7 +53,7 @@ impl Compiler {
         for name in VALUE_NAMES {
             value_scope.push_constant(name, ());
         }
-        Self { engine: engine(&Current::default()), event_scope, value_scope }
+        Self { engine: engine(&Current::default(), &Budget::default()), event_scope, value_scope }
     }
 
     /// The syntax tree of one expression.

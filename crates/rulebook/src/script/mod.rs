@@ -1,5 +1,7 @@
 //! Rhai: the sandbox, what an expression may say, and the pure subset of it.
 
+#[cfg(test)]
+mod agreement;
 pub(crate) mod check;
 pub(crate) mod compile;
 pub(crate) mod json;

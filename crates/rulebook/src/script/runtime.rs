@@ -8,7 +8,7 @@ use paramedic_model::{Ci, Cmdb, Event, OwnedEvent, Timestamp};
 use rhai::{AST, Dynamic, Engine, EvalAltResult, Scope};
 
 use super::objects::{CiObject, CmdbObject, Current, EventObject};
-use super::sandbox::{CONDITION_OPERATIONS, VALUE_OPERATIONS, constants, engine};
+use super::sandbox::{Budget, CONDITION_OPERATIONS, VALUE_OPERATIONS, constants, engine};
 
 /// An event for scripts, made when the first script asks.
 #[derive(Default)]
@@ -33,13 +33,14 @@ pub(crate) struct Runtime {
     scope: Scope<'static>,
     constants: usize,
     current: Current,
+    budget: Budget,
 }
 
 impl Runtime {
     pub(crate) fn new() -> Self {
-        let current = Current::default();
+        let (current, budget) = (Current::default(), Budget::default());
         let scope = constants();
-        Self { engine: engine(&current), constants: scope.len(), scope, current }
+        Self { engine: engine(&current, &budget), constants: scope.len(), scope, current, budget }
     }
 
     /// Whether a condition holds.
@@ -68,7 +69,7 @@ impl Runtime {
     ) -> Result<Dynamic, String> {
         let object = lazy.get(event);
         self.current.replace(Some(object.clone()));
-        self.engine.set_max_operations(if around.is_some() { VALUE_OPERATIONS } else { CONDITION_OPERATIONS });
+        self.budget.set(if around.is_some() { VALUE_OPERATIONS } else { CONDITION_OPERATIONS });
         if let Some(around) = around {
             let about = around.about.map_or(Dynamic::UNIT, |ci| Dynamic::from(CiObject::new(around.cmdb, ci)));
             self.scope.push_constant_dynamic("about", about);
@@ -77,7 +78,8 @@ impl Runtime {
         }
         self.scope.push_constant_dynamic("event", Dynamic::from(object));
         // A fault in the script engine must not take the shard with it.
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.engine.eval_ast_with_scope::<Dynamic>(&mut self.scope, ast)));
+        let outcome =
+            catch_unwind(AssertUnwindSafe(|| self.engine.eval_ast_with_scope::<Dynamic>(&mut self.scope, ast)));
         self.scope.rewind(self.constants);
         self.current.replace(None);
         match outcome {
@@ -88,10 +90,12 @@ impl Runtime {
 }
 
 fn explain(error: &EvalAltResult) -> String {
-    match error {
-        EvalAltResult::ErrorTooManyOperations(_) => "too much work: it was stopped".to_owned(),
+    match error.unwrap_inner() {
+        EvalAltResult::ErrorTooManyOperations(_) | EvalAltResult::ErrorTerminated(..) => {
+            "too much work: it was stopped".to_owned()
+        }
         EvalAltResult::ErrorStackOverflow(_) => "calls itself too deeply".to_owned(),
         EvalAltResult::ErrorDataTooLarge(what, _) => format!("too large: {what}"),
-        other => other.to_string(),
+        _ => error.to_string(),
     }
 }

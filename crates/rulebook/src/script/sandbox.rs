@@ -1,6 +1,9 @@
 //! The Rhai engine for rulebooks: no clock, no files, no output, bounded in everything, and with the
 //! comparisons of [`crate::value`].
 
+use std::cell::Cell;
+use std::rc::Rc;
+
 use rhai::packages::{
     ArithmeticPackage, BasicArrayPackage, BasicIteratorPackage, BasicMapPackage, BasicMathPackage, BasicStringPackage,
     MoreStringPackage, Package,
@@ -9,7 +12,7 @@ use rhai::{Array, Dynamic, Engine, ImmutableString, OptimizationLevel, Scope};
 
 use super::objects::{CiObject, Current, SeverityObject, dynamic, register_cmdb, register_event, val};
 use crate::condition::Lit;
-use crate::value::{Op, Val};
+use crate::value::Op;
 use paramedic_model::Severity;
 
 /// What a condition may cost, in Rhai operations; about a millisecond.
@@ -85,9 +88,19 @@ pub(crate) const FUNCTIONS: [&str; 45] = [
     "concat",
 ];
 
-/// Builds the engine. `current` is the event that `label(name)` reads.
-pub(crate) fn engine(current: &Current) -> Engine {
+/// What is left of an evaluation's operations. Rhai's own count begins anew in each closure that a native function
+/// such as `map` calls, so nested ones would run for ever within it.
+pub(crate) type Budget = Rc<Cell<u64>>;
+
+/// Builds the engine. `current` is the event that `label(name)` reads; `budget` is set before each evaluation.
+pub(crate) fn engine(current: &Current, budget: &Budget) -> Engine {
     let mut engine = Engine::new_raw();
+    let budget = Rc::clone(budget);
+    engine.on_progress(move |_| {
+        let left = budget.get().checked_sub(1);
+        budget.set(left.unwrap_or_default());
+        if left.is_none() { Some(Dynamic::UNIT) } else { None }
+    });
     for package in [
         ArithmeticPackage::new().as_shared_module(),
         BasicMathPackage::new().as_shared_module(),
@@ -114,7 +127,7 @@ pub(crate) fn engine(current: &Current) -> Engine {
 
 fn limit(engine: &mut Engine) {
     engine
-        .set_max_operations(CONDITION_OPERATIONS)
+        .set_max_operations(VALUE_OPERATIONS)
         .set_max_call_levels(16)
         .set_max_expr_depths(DEPTH, DEPTH)
         .set_max_string_size(STRING_BYTES)
@@ -182,10 +195,11 @@ pub(crate) const VALUE_NAMES: [&str; 3] = ["about", "cmdb", "now"];
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::value::Val;
 
     #[test]
     fn comparisons_in_scripts_are_the_table_of_values() {
-        let engine = engine(&Current::default());
+        let engine = engine(&Current::default(), &Budget::new(Cell::new(1000)));
         for (text, expected) in [
             ("1 == 1.0", true),
             ("9007199254740993 == 9007199254740992.0", false),
@@ -207,7 +221,7 @@ mod tests {
 
     #[test]
     fn nothing_in_a_script_reaches_outside() {
-        let engine = engine(&Current::default());
+        let engine = engine(&Current::default(), &Budget::new(Cell::new(1000)));
         for text in ["eval(\"1\")", "sleep(1)", "timestamp()", "print(1)", "Fn(\"sleep\").call(1)", "rand()"] {
             let outcome = engine
                 .compile_expression_with_scope(&constants(), text)
@@ -219,7 +233,7 @@ mod tests {
 
     #[test]
     fn a_missing_text_fits_nothing_and_fails_nothing() {
-        let engine = engine(&Current::default());
+        let engine = engine(&Current::default(), &Budget::new(Cell::new(1000)));
         assert!(!engine.eval::<bool>("().contains(\"x\")").unwrap());
         assert!(!engine.eval::<bool>("().len() > 3").unwrap());
         assert!(matches!(val(&engine.eval::<Dynamic>("num(\"x\")").unwrap()), Val::Missing));

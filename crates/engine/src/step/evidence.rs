@@ -1,0 +1,128 @@
+//! Evidence: recovery that monitoring shows, whether it stays, and which run earned it.
+
+use paramedic_model::{
+    AlertKey, CloseCode, Digest, Evidence, Id, OwnedEvent, Run, RunState, Span, TimerKind, Timestamp, Verdict,
+};
+use paramedic_rulebook::RuleIx;
+
+use super::Cx;
+use crate::decision::Step;
+
+impl Cx<'_> {
+    /// An explicit `clear` (`step` none) or a remedy's own `verify.when` held.
+    pub(super) fn on_clear(&mut self, event: &OwnedEvent, set: Digest, ix: RuleIx, step: Option<usize>) {
+        let Some(evaluator) = self.evaluator(set) else { return };
+        let set = std::sync::Arc::clone(evaluator.borrow().set());
+        let rule = set.rule(ix);
+        let alert = AlertKey { source: event.source.to_string(), dedup_key: event.dedup_key().into_owned() };
+        let Ok((_, key)) = self.identity(&set, rule, event, &alert) else { return };
+        let Some(incident) = self.state.incident_of_key(key).filter(|i| i.state.is_open()) else { return };
+        // An incident ends by the rule that it was opened under, and by no other that shares its key.
+        if incident.set != set.digest || incident.rule != rule.name || incident.rulebook != set.rulebook_of(rule).name {
+            return;
+        }
+        let id = incident.id;
+        if let Some(step) = step {
+            let under_way = self.state.current_run(incident).is_some_and(|r| r.step == super::remedy::path(step));
+            if !under_way {
+                return;
+            }
+        }
+        if event.time >= incident.condition_at {
+            self.on_evidence(id, event, event.time);
+        }
+    }
+
+    /// Monitoring shows recovery. Nothing resolves while a run is in flight.
+    pub(super) fn on_evidence(&mut self, id: Id, event: &OwnedEvent, time: Timestamp) {
+        let Some(incident) = self.state.incidents.get(&id) else { return };
+        if incident.evidence.is_some() {
+            return;
+        }
+        let evidence = Evidence { input: self.input.to_owned(), at: self.now, time };
+        let run = self.state.current_run(incident).cloned();
+        let in_flight = run.as_ref().is_some_and(|r| waits_for_report(r));
+        let hold = self.hold_of(id, run.as_ref());
+        if in_flight || hold > Span::ZERO {
+            let reason = match &event.value {
+                Some(value) => format!("{} {value}", event.type_),
+                None => format!("{} {}", event.type_, event.status.name()),
+            };
+            self.step(Step::EvidenceSeen { incident: id, evidence: evidence.clone() }, "monitoring", reason);
+            if !in_flight {
+                self.set_timer(id, TimerKind::Hold, self.now.plus(hold));
+            }
+        } else {
+            self.resolve_by_evidence(id, evidence);
+        }
+    }
+
+    /// How long recovery must stay: the remedy's `verify.hold` while one is being verified, else the incident's.
+    pub(super) fn hold_of(&self, id: Id, run: Option<&Run>) -> Span {
+        let Some((_, rule)) = self.state.incidents.get(&id).and_then(|i| self.rule_of(i)) else { return Span::ZERO };
+        match run.filter(|r| r.started_at.is_some()).and_then(|r| super::remedy::index(&r.step)) {
+            Some(step) => rule.remedy.get(step).map_or(Span::ZERO, |s| s.verify.hold),
+            None => rule.incident.hold,
+        }
+    }
+
+    pub(super) fn on_held(&mut self, id: Id) {
+        let Some(incident) = self.state.incidents.get(&id).filter(|i| i.state.is_open()) else { return };
+        if self.state.current_run(incident).is_some_and(waits_for_report) {
+            return;
+        }
+        if let Some(evidence) = incident.evidence.clone() {
+            self.resolve_by_evidence(id, evidence);
+        }
+    }
+
+    /// Resolves by monitoring's evidence. Credit goes to a run only when recovery was seen after it started.
+    pub(super) fn resolve_by_evidence(&mut self, id: Id, evidence: Evidence) {
+        let Some(incident) = self.state.incidents.get(&id) else { return };
+        let run = self.state.current_run(incident).cloned();
+        let earned = run.filter(|r| {
+            matches!(r.state, RunState::Succeeded | RunState::Unknown)
+                && r.started_at.is_some_and(|at| evidence.time >= at && evidence.at >= at)
+        });
+        let (code, notes) = match &earned {
+            Some(run) => {
+                self.step(
+                    Step::RunJudged { run: run.id, verdict: Verdict::Verified },
+                    "monitoring",
+                    format!("recovery seen at {} by {}", evidence.time, evidence.input),
+                );
+                self.ci_after_run(run.id, Some(true));
+                let notes = format!("{} on {}, verified by {}", run.playbook, run.target.name, evidence.input);
+                (CloseCode::SolutionProvided, notes)
+            }
+            None => {
+                self.judge_unearned(id);
+                let notes = format!("the condition ended without a verified remedy ({})", evidence.input);
+                (CloseCode::NoResolutionProvided, notes)
+            }
+        };
+        self.finish(id, "monitoring", code, notes, Some(evidence));
+    }
+
+    /// Recovery without a run that earned it: what ran earlier, or still does, is ambiguous at best.
+    fn judge_unearned(&mut self, id: Id) {
+        let Some(current) = self.state.incidents.get(&id).and_then(|i| self.state.current_run(i)) else { return };
+        if current.verdict.is_none() && current.started_at.is_some() {
+            let run = current.id;
+            self.step(
+                Step::RunJudged { run, verdict: Verdict::Ambiguous },
+                "monitoring",
+                "recovery was seen, but not after this run had started",
+            );
+        }
+    }
+}
+
+/// Started or accepted: its report is to come. An unknown one that is to be judged by evidence is not waited for.
+pub(super) fn waits_for_report(run: &Run) -> bool {
+    match run.state {
+        RunState::Started | RunState::Accepted => true,
+        RunState::Unknown => run.on_unknown != paramedic_model::OnUnknown::Verify,
+        _ => false,
+    }
+}

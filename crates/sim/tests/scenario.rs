@@ -1,0 +1,207 @@
+//! Scenarios that pass, that fail, and that are not written as one.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::set;
+use paramedic_sim::{ScenarioResult, run_scenarios};
+
+fn run(text: &str) -> Vec<ScenarioResult> {
+    run_scenarios(set(), "disk.test.yaml", text).unwrap()
+}
+
+fn passes(text: &str) {
+    for result in run(text) {
+        assert!(result.passed, "{result}");
+    }
+}
+
+const GIVEN: &str = "given: { cis: [ { name: web-1, class: server, environment: test } ] }\n";
+
+#[test]
+fn the_loop_closes_and_is_written_back() {
+    passes(&format!(
+        "scenario: cleaned\n{GIVEN}steps:
+  - at: 0s
+    event: {{ type: disk.used_pct, kind: metric, ci: web-1, value: 93, labels: {{ mount: /var }} }}
+  - at: 2s
+    expect:
+      incident: {{ state: in_progress, priority: 3, urgency: medium, impact: 2, about: web-1, count: 1 }}
+      run: {{ playbook: clean-disk, target: web-1, state: started, with: {{ mount: /var }} }}
+      runs: 1
+      pages: 0
+  - at: 10s
+    run: {{ outcome: succeeded, message: freed 9 GiB, facts: {{ free_gib: 9 }} }}
+  - at: 20s
+    event: {{ type: disk.used_pct, kind: metric, ci: web-1, value: 61, labels: {{ mount: /var }} }}
+    expect: {{ incident: {{ state: in_progress, evidence: true }} }}
+  - at: 25s
+    expect:
+      incident: {{ state: resolved, close_code: Solution provided }}
+      run: {{ verdict: verified, facts: {{ free_gib: 9 }} }}
+      ci:
+        name: web-1
+        operational_status: operational
+        attributes: {{ fact.free_gib: 9, last_remediation: {{ playbook: clean-disk, verified: true }} }}
+"
+    ));
+}
+
+#[test]
+fn remedies_that_fail_page_and_a_person_resolves() {
+    passes(&format!(
+        "scenario: failed\n{GIVEN}steps:
+  - at: 0s
+    event: {{ type: disk.used_pct, kind: metric, ci: web-1, value: 93, labels: {{ mount: /var }} }}
+  - at: 5s
+    run: failed
+  - at: 5s
+    expect: {{ run: {{ playbook: extend-volume, state: started }}, runs: 2 }}
+  - at: 6s
+    expect: {{ run: {{ playbook: clean-disk, state: failed, verdict: not_verified }} }}
+  - at: 8s
+    run: {{ playbook: extend-volume, outcome: failed }}
+    expect: {{ page: {{ to: oncall, reason: every remedy failed }}, pages: 1 }}
+  - at: 90s
+    expect: {{ pages: 2, page: {{ to: lead }}, incident: {{ urgency: high, priority: 2 }} }}
+  - at: 91s
+    operator: ack
+    expect: {{ incident: {{ acknowledged_by: operator }} }}
+  - at: 10m
+    expect: {{ pages: 2 }}
+    operator: {{ resolve: {{ code: Workaround provided, notes: moved, by: ana }} }}
+  - at: 10m
+    expect: {{ incident: {{ state: resolved, close_code: Workaround provided, close_notes: moved }} }}
+  - at: 2h
+    expect: {{ incident: {{ state: closed }}, incidents: 1 }}
+"
+    ));
+}
+
+#[test]
+fn an_unknown_run_is_settled_later_and_pages_may_be_told_about() {
+    passes(&format!(
+        "scenario: unknown\n{GIVEN}steps:
+  - at: 0s
+    event: {{ type: disk.used_pct, kind: metric, ci: web-1, value: 93, labels: {{ mount: /var }} }}
+  - at: 5s
+    run: unknown
+    expect: {{ run: {{ state: unknown }}, runs: 1 }}
+  - at: 9s
+    run: succeeded
+    expect: {{ run: {{ state: succeeded }} }}
+---
+scenario: nobody acknowledges
+steps:
+  - at: 0s
+    event: {{ type: service.down, ci: web-9, labels: {{ service: http }} }}
+    expect: {{ pages: 1, page: {{ to: oncall }}, incident: {{ summary: http is down on web-9, state: new }} }}
+  - at: 1m
+    expect: {{ pages: 1 }}
+    page: delivered
+  - at: 79s
+    expect: {{ pages: 1 }}
+  - at: 80s
+    expect: {{ pages: 2, page: {{ to: lead, reason: nobody acknowledged }} }}
+"
+    ));
+}
+
+#[test]
+fn a_proposed_run_waits_for_a_person() {
+    passes(&format!(
+        "scenario: proposed
+given:
+  cis: [ {{ name: web-1, class: server, environment: test }} ]
+  grants: [ {{ rulebook: disk, autonomy: propose }} ]
+steps:
+  - at: 0s
+    event: {{ type: disk.used_pct, kind: metric, ci: web-1, value: 93, labels: {{ mount: /var }} }}
+    expect: {{ run: {{ state: proposed }}, incident: {{ state: new }} }}
+  - at: 10s
+    operator: {{ approve: {{ by: ana }} }}
+    expect: {{ run: {{ state: started, decided_by: ana }}, incident: {{ state: in_progress }} }}
+---
+scenario: rejected
+given:
+  cis: [ {{ name: web-1, class: server, environment: test }} ]
+  grants: [ {{ rulebook: disk, autonomy: propose }} ]
+steps:
+  - at: 0s
+    event: {{ type: disk.used_pct, kind: metric, ci: web-1, value: 93, labels: {{ mount: /var }} }}
+  - at: 10s
+    operator: reject
+    expect: {{ run: {{ playbook: extend-volume, state: proposed }}, runs: 2 }}
+---
+scenario: a guard denies what the rulebook may not do
+given:
+  cis: [ {{ name: web-1, class: server, environment: production }} ]
+steps:
+  - at: 0s
+    event: {{ type: disk.used_pct, kind: metric, ci: web-1, value: 93, labels: {{ mount: /var }} }}
+    expect: {{ runs: 2, run: {{ state: denied }}, page: {{ to: oncall }} }}
+{}",
+        ""
+    ));
+}
+
+#[test]
+fn a_failure_tells_what_was_expected_what_was_found_and_what_happened() {
+    let results = run(&format!(
+        "scenario: wrong\n{GIVEN}steps:
+  - at: 0s
+    event: {{ type: service.down, severity: major, ci: web-1, labels: {{ service: http }} }}
+  - at: 1m
+    run: succeeded
+  - at: 1m
+    expect: {{ incident: {{ state: resolved, priority: 2 }}, run: {{ playbook: clean-disk }}, pages: 0, ci: {{ name: web-2 }} }}
+"
+    ));
+    let expected = "\
+FAILED: wrong
+  step 2 at 1m: run: expected one in flight, found no run
+  step 3 at 1m: pages: expected 0, found 2
+  step 3 at 1m: incident.state: expected resolved, found new
+  step 3 at 1m: run: expected one, found none
+  step 3 at 1m: ci: no CI is named \"web-2\"
+  what happened:
+    0s       incident_opened   service down on web-1
+    0s       page_decided      oncall: it was opened
+    0s       page_reported     delivered
+    20s      page_decided      lead: nobody acknowledged it for 20s
+    20s      page_reported     delivered";
+    assert_eq!(results[0].to_string(), expected);
+    assert!(!results[0].passed);
+}
+
+#[test]
+fn what_is_no_scenario_is_an_error_that_names_file_scenario_and_place() {
+    let cases = [
+        ("", "write `scenario: what it shows`, `given:` and `steps:`"),
+        (
+            "scenario: x\nsteps: [{ at: 0s, expect: { incident: { stat: new } } }]",
+            "step 1 at 0s: expect: incident has no \"stat\"; it has: state, priority",
+        ),
+        ("scenario: x\nsteps: [{ at: 0s }]", "step 1 at 0s: write one of `event`, `run`"),
+        (
+            "scenario: x\nsteps: [{ at: 5s, run: failed }, { at: 1s, run: failed }]",
+            "step 2 at 1s: it comes after the step at 5s",
+        ),
+        ("scenario: x\nsteps: [{ at: soon, run: failed }]", "not a duration"),
+        ("scenario: x\nsteps: [{ at: 0s, run: exploded }]", "write succeeded, failed or unknown"),
+        ("scenario: x\nsteps: [{ at: 0s, operator: dance }]", "write ack, resolve, approve or reject"),
+        ("scenario: x\nsteps: [{ at: 0s, event: { ci: web-1 } }]", "step 1 at 0s: event: field `type` is missing"),
+        (
+            "scenario: x\nsteps: [{ at: 0s, event: { type: t, ci: c, serverity: major } }]",
+            "1 of its fields are none of an event",
+        ),
+        ("scenario: x\ngiven: { cis: [ { name: a } ] }\nsteps: []", "missing field `class`"),
+        ("scenario: x\nstep: []", "unknown field `step`"),
+        ("scenario: x\nsteps: []\n---\nscenario: y\nsteps: 5", "scenario \"y\""),
+    ];
+    for (text, told) in cases {
+        let error = run_scenarios(set(), "disk.test.yaml", text).unwrap_err().to_string();
+        assert!(error.contains(told) && error.starts_with("disk.test.yaml: "), "{text}\n{error}");
+    }
+}
