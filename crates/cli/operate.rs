@@ -16,6 +16,9 @@ use crate::{Done, Outcome};
 /// How long an act is waited for, in seconds.
 const WAIT: &str = "wait=5";
 
+/// CIs or relations of one request of an import.
+const IMPORT_AT_ONCE: usize = 500;
+
 /// The member of a list answer, whatever it is called.
 fn items(answer: &Value, name: &str) -> Vec<Value> {
     answer.get(name).and_then(Value::as_array).or_else(|| answer.as_array()).cloned().unwrap_or_default()
@@ -166,17 +169,27 @@ pub fn ci(args: CiArgs) -> Outcome {
     match args.command {
         CiCommand::Import { file, scope } => {
             let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
-            let mut body: Value = serde_yaml::from_str(&text)
-                .with_context(|| format!("{}: expected `cis:` and `relations:`", file.display()))?;
-            let Some(object) = body.as_object_mut() else {
-                bail!("{}: expected `cis:` and `relations:`", file.display())
+            let expected = || format!("{}: expected `cis:` and `relations:`", file.display());
+            let body: Value = serde_yaml::from_str(&text).with_context(expected)?;
+            if !body.is_object() {
+                bail!(expected());
+            }
+            let list = |name: &str| body[name].as_array().cloned().unwrap_or_default();
+            let (cis, relations) = (list("cis"), list("relations"));
+            // In parts that fit a request; relations last, when all that they name is there.
+            let part = |cis: &[Value], relations: &[Value]| {
+                let body = json!({"by": args.api.by, "scope": scope, "cis": cis, "relations": relations});
+                client.post(&format!("/api/v1/cmdb?{WAIT}"), &body)
             };
-            object.insert("by".into(), json!(args.api.by));
-            object.insert("scope".into(), json!(scope));
-            let answer = client.post(&format!("/api/v1/cmdb?{WAIT}"), &body)?;
+            for some in cis.chunks(IMPORT_AT_ONCE) {
+                part(some, &[])?;
+            }
+            for some in relations.chunks(IMPORT_AT_ONCE) {
+                part(&[], some)?;
+            }
+            let answer = json!({"cis": cis.len(), "relations": relations.len(), "scope": scope});
             print(&args.api, &answer, |_| {
-                let count = |name: &str| body[name].as_array().map_or(0, Vec::len);
-                format!("{} CIs and {} relations imported into scope {scope}", count("cis"), count("relations"))
+                format!("{} CIs and {} relations imported into scope {scope}", cis.len(), relations.len())
             });
         }
         CiCommand::List { scope, name } => {

@@ -343,3 +343,31 @@ fn a_journal_without_its_beginning_cannot_be_repeated() {
     let error = replay_journal(live.store.as_ref(), &mut Topic(Topics::new()), &options, &mut |_| {}).unwrap_err();
     assert!(error.to_string().starts_with("batch 1: rule set "), "{error}");
 }
+
+#[test]
+fn a_restart_does_not_go_back_to_the_digest_of_an_earlier_event() {
+    let record = |offset: i64, site: &str| SourceRecord {
+        offset,
+        timestamp: at(offset as f64 * 10.0),
+        headers: vec![],
+        payload: Some(
+            format!(r#"{{"id":"{offset}","type":"service.down","ci":"c","labels":{{"site":"{site}"}}}}"#).into_bytes(),
+        ),
+    };
+    let topics = Topics::from([("kafka/alerts/0".to_owned(), vec![record(1, "s0"), record(2, "s1")])]);
+    let mut live = Live::new(topics, &[set()]);
+    live.batch(at(11.0), 1, false);
+    live.dispatch(at(12.0));
+    // The page's report comes after the last event, and is not in its digest...
+    live.batch(at(13.0), 10, false);
+    // ...until an event of another scope comes.
+    live.batch(at(21.0), 10, false);
+    live.restart();
+    live.batch(at(22.0), 10, true);
+    let rows = live.store.journal(0, 1, 10).unwrap();
+    let digests: Vec<Digest> = rows.iter().map(|r| r.decisions).collect();
+    assert_eq!(digests[0], digests[1]);
+    assert_ne!(digests[1], digests[2]);
+    assert_eq!(digests[2], digests[3]);
+    assert_eq!(repeat(&live, live.topics.clone()).differs, None);
+}

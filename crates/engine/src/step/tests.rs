@@ -1,1 +1,10 @@
+//! What `step` decides, told as facts; and its laws, on random histories.
 
+mod alerts;
+mod incidents;
+mod law;
+mod people;
+mod remedies;
+mod restart;
+mod rules;
+mod world;

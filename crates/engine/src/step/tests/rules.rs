@@ -1,0 +1,63 @@
+//! The catalogue, and rulebooks for the tests.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use paramedic_rulebook::{RuleSet, load};
+
+const PLAYBOOKS: &str = "
+playbooks:
+  clean: { runner: http, url: 'http://box/clean', timeout: 1m, effect: idempotent, on_unknown: hold, parameters: { mount: { type: string, default: / } } }
+  grow: { runner: http, url: 'http://box/grow', timeout: 1m, effect: keyed, on_unknown: verify }
+  reboot: { runner: http, url: 'http://box/reboot', timeout: 1m, effect: non_idempotent }
+";
+
+/// A set of one rulebook and the catalogue, with the autonomy that it asks for.
+pub(super) fn set(autonomy: &str, rules: &str) -> Arc<RuleSet> {
+    sets(&[("book", autonomy, rules)])
+}
+
+/// A set of several rulebooks: (name, autonomy, rules).
+pub(super) fn sets(books: &[(&str, &str, &str)]) -> Arc<RuleSet> {
+    let mut sources = BTreeMap::from([
+        ("playbooks.yaml".to_owned(), PLAYBOOKS.to_owned()),
+        ("grants".to_owned(), "\"as_asked\"".to_owned()),
+    ]);
+    for (name, autonomy, rules) in books {
+        let head = format!(
+            "rulebook: {name}\nautonomy: {autonomy}\nmay:\n  playbooks: [clean, grow, reboot]\n  ci_classes: [server]\n  environments: [test]\nrules:\n"
+        );
+        sources.insert(format!("{name}.yaml"), format!("{head}{}", rules.trim_start_matches('\n')));
+    }
+    let loaded = load(&sources);
+    let Some(set) = loaded.set else { panic!("{:#?}", loaded.diagnostics) };
+    Arc::new(set)
+}
+
+/// An alert, and nothing else.
+pub(super) const PLAIN: &str = "
+  - rule: down
+    when: |
+      event.type == \"down\"
+    incident: { summary: \"{event.ci} is down\", impact: medium }
+";
+
+/// A metric with an explicit clear, a remedy for each way, and every escalation.
+pub(super) const DISK: &str = "
+  - rule: full
+    when: |
+      event.type == \"disk\" && event.value >= 90
+    by: [event.ci]
+    clear: |
+      event.type == \"disk\" && event.value < 80
+    incident: { summary: \"disk of {event.ci}\", reopen: 10m, close_after: 1h }
+    remedy:
+      - playbook: clean
+        with: { mount: /var }
+        verify: { within: 5m }
+      - playbook: grow
+        verify: { within: 2m, hold: 30s }
+    escalate:
+      - { at: remedies_failed, to: team }
+      - { at: run_unknown, to: team }
+";

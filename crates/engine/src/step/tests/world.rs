@@ -1,0 +1,412 @@
+//! A shard with a store that is no more than what was committed, in virtual time.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use paramedic_model::{
+    Alert, AlertKey, Ci, CiRef, CloseCode, CmdbDelta, Digest, Id, InboxBody, Incident, IncidentState, JournalRow, Kind,
+    Measure, NewInbox, OperatorAct, OutboxRow, OwnedEvent, Page, PageReport, Parked, Relation, Run, RunReport,
+    RunState, ScopeChanges, ScopeHead, ScopeImage, SeenId, Severity, Span, Status, Timer, Timestamp,
+};
+use paramedic_rulebook::{Evaluator, RuleSet};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::decision::{Decided, Decision, Step};
+use crate::shard::{Finished, Shard, ShardConfig};
+use crate::state::{Dirty, State};
+use crate::step::{EventInput, Limits};
+
+pub(super) const SCOPE: &str = "default";
+
+/// `0s`, `2m`... after the world began.
+pub(super) fn t(text: &str) -> Timestamp {
+    Timestamp::from_secs(1_767_225_600).plus(text.parse().unwrap())
+}
+
+/// What a store keeps, as JSON does.
+pub(super) fn stored<T: Serialize + DeserializeOwned>(value: &T) -> T {
+    serde_json::from_str(&serde_json::to_string(value).unwrap()).unwrap()
+}
+
+pub(super) fn server(scope: &str, name: &str) -> Ci {
+    Ci {
+        id: Ci::id_of(scope, "server", name),
+        class: "server".into(),
+        name: name.into(),
+        external_ids: vec![],
+        environment: Some("test".into()),
+        criticality: None,
+        owner: None,
+        operational_status: None,
+        attributes: BTreeMap::new(),
+    }
+}
+
+/// The records and the working state of one scope, built from what was committed and nothing else.
+#[derive(Default)]
+pub(super) struct Kept {
+    pub(super) head: ScopeHead,
+    pub(super) incidents: BTreeMap<Id, Incident>,
+    pub(super) runs: BTreeMap<Id, Run>,
+    pub(super) pages: Vec<Page>,
+    alerts: BTreeMap<AlertKey, Alert>,
+    parked: BTreeMap<AlertKey, Parked>,
+    seen: BTreeMap<SeenId, Timestamp>,
+    timers: BTreeMap<Id, Timer>,
+    cis: BTreeMap<Id, Ci>,
+    relations: Vec<Relation>,
+    pub(super) outbox: Vec<OutboxRow>,
+    pub(super) withdrawn: Vec<Id>,
+}
+
+impl Kept {
+    fn take(&mut self, changes: &ScopeChanges) {
+        self.head = stored(&changes.head);
+        changes.incidents.iter().for_each(|i| drop(self.incidents.insert(i.id, stored(i))));
+        changes.runs.iter().for_each(|r| drop(self.runs.insert(r.id, stored(r))));
+        self.pages.extend(changes.pages.iter().map(stored));
+        changes.alerts_gone.iter().for_each(|k| drop(self.alerts.remove(k)));
+        changes.alerts.iter().for_each(|a| drop(self.alerts.insert(a.key.clone(), stored(a))));
+        changes.parked_gone.iter().for_each(|k| drop(self.parked.remove(k)));
+        changes.parked.iter().for_each(|p| drop(self.parked.insert(p.key.clone(), stored(p))));
+        changes.seen_gone.iter().for_each(|id| drop(self.seen.remove(id)));
+        changes.seen.iter().for_each(|(id, at)| drop(self.seen.insert(stored(id), *at)));
+        changes.timers_gone.iter().for_each(|id| drop(self.timers.remove(id)));
+        changes.timers.iter().for_each(|t| drop(self.timers.insert(t.id, stored(t))));
+        changes.cis.iter().for_each(|ci| drop(self.cis.insert(ci.id, stored(ci))));
+        self.relations.extend(changes.relations.iter().map(stored));
+        self.outbox.extend(changes.outbox.iter().map(stored));
+        self.withdrawn.extend(changes.outbox_cancel.iter().map(|(key, _)| *key));
+    }
+
+    pub(super) fn image(&self, scope: &str) -> ScopeImage {
+        let lives = |i: &&Incident| !matches!(i.state, IncidentState::Closed | IncidentState::Canceled);
+        let incidents: Vec<_> = self.incidents.values().filter(lives).cloned().collect();
+        let runs = self.runs.values().filter(|r| incidents.iter().any(|i| i.id == r.incident)).cloned().collect();
+        ScopeImage {
+            scope: scope.to_owned(),
+            head: self.head.clone(),
+            runs,
+            incidents,
+            alerts: self.alerts.values().cloned().collect(),
+            parked: self.parked.values().cloned().collect(),
+            seen: self.seen.iter().map(|(id, at)| (id.clone(), *at)).collect(),
+            timers: self.timers.values().cloned().collect(),
+            cis: self.cis.values().cloned().collect(),
+            relations: self.relations.clone(),
+        }
+    }
+}
+
+/// What was committed by a shard.
+#[derive(Default)]
+pub(super) struct Store {
+    pub(super) scopes: BTreeMap<String, Kept>,
+    pub(super) journal: Option<JournalRow>,
+}
+
+impl Store {
+    pub(super) fn commit(&mut self, finished: &Finished) {
+        for changes in &finished.changes {
+            self.scopes.entry(changes.scope.clone()).or_default().take(changes);
+        }
+        self.journal = Some(stored(&finished.journal));
+    }
+
+    /// A shard that goes on from what was committed.
+    pub(super) fn restart(&self, active: Digest, limits: Limits, sets: &[Arc<RuleSet>]) -> Shard {
+        let config = ShardConfig { cluster: "test".into(), shard: 0, limits };
+        let images = self.scopes.iter().map(|(name, kept)| kept.image(name)).collect();
+        let active = self.journal.as_ref().map_or(active, |row| row.set_after);
+        let mut shard = Shard::restore(config, 1, self.journal.as_ref(), active, images);
+        let unknown = shard.unknown_sets();
+        sets.iter().filter(|s| unknown.contains(&s.digest)).for_each(|s| shard.learn(Arc::clone(s)));
+        assert_eq!(shard.unknown_sets().len(), 0);
+        shard
+    }
+
+    /// What was committed is all there is.
+    pub(super) fn is_whole(&self, shard: &Shard) {
+        for (name, live) in shard.scopes() {
+            let back = self.scopes.get(name).map(|kept| State::restore(kept.image(name))).unwrap_or_default();
+            assert_eq!(State { dirty: Dirty::default(), ..live.clone() }, back, "scope {name}");
+        }
+    }
+}
+
+pub(super) fn matched(set: &Arc<RuleSet>, event: OwnedEvent) -> EventInput {
+    let matches = Evaluator::new(Arc::clone(set)).matches(&event);
+    EventInput { event, matches, set: set.digest }
+}
+
+pub(super) struct World {
+    pub(super) shard: Shard,
+    pub(super) store: Store,
+    set: Arc<RuleSet>,
+    now: Timestamp,
+    inputs: u32,
+    fresh: Vec<Decided>,
+    opened: Vec<Id>,
+}
+
+impl World {
+    /// Under this rule set, with the servers web-1 and web-2.
+    pub(super) fn new(set: Arc<RuleSet>) -> Self {
+        Self::limited(set, 100)
+    }
+
+    pub(super) fn limited(set: Arc<RuleSet>, open_incidents: usize) -> Self {
+        let store = Store::default();
+        let shard = store.restart(set.digest, Limits { open_incidents }, &[Arc::clone(&set)]);
+        let mut world =
+            World { shard, store, set, now: t("0s"), inputs: 0, fresh: vec![], opened: vec![] };
+        let cis = ["web-1", "web-2"].map(|name| server(SCOPE, name)).to_vec();
+        world.inbox(InboxBody::Cmdb(CmdbDelta { by: "test".into(), cis, relations: vec![] }));
+        world.fresh.clear();
+        world
+    }
+
+    fn batch(&mut self, f: impl FnOnce(&mut Shard, Timestamp)) {
+        self.shard.begin(self.now);
+        f(&mut self.shard, self.now);
+        let finished = self.shard.finish(BTreeMap::new());
+        for (_, one) in &finished.decided {
+            if let Decision::Step(Step::IncidentOpened { incident }) = &one.decision {
+                self.opened.push(incident.id);
+            }
+            self.fresh.push(one.clone());
+        }
+        self.store.commit(&finished);
+        self.store.is_whole(&self.shard);
+    }
+
+    /// Time passes; what is due by then fires.
+    pub(super) fn at(&mut self, when: &str) -> &mut Self {
+        assert!(t(when) >= self.now, "{when} has passed");
+        self.now = t(when);
+        self.batch(|shard, _| shard.tick(vec![]));
+        self
+    }
+
+    pub(super) fn event(&mut self, e: E) -> &mut Self {
+        self.inputs += 1;
+        let event = e.build(self.now, self.inputs);
+        let input = matched(&self.set, event);
+        self.batch(|shard, now| shard.event(now, SCOPE, input));
+        self
+    }
+
+    pub(super) fn inbox(&mut self, body: InboxBody) -> &mut Self {
+        self.inputs += 1;
+        let entry = NewInbox { id: format!("inbox-{}", self.inputs), scope: SCOPE.into(), at: self.now, body };
+        self.batch(|shard, now| shard.inbox(now, &entry));
+        self
+    }
+
+    pub(super) fn publish(&mut self, set: Arc<RuleSet>) -> &mut Self {
+        self.shard.learn(Arc::clone(&set));
+        self.set = Arc::clone(&set);
+        self.inbox(InboxBody::RulebooksPublished(set.digest))
+    }
+
+    /// The latest run's dispatcher tells what became of it; the request left at `started`.
+    pub(super) fn report_from(&mut self, state: RunState, started: &str) -> &mut Self {
+        let report = RunReport {
+            run: self.run().id,
+            state,
+            started_at: (state != RunState::Denied).then(|| t(started)),
+            message: "said so".into(),
+            facts: BTreeMap::from([("freed".to_owned(), 7.into())]),
+            verdicts: vec![],
+        };
+        self.inbox(InboxBody::RunReported(report))
+    }
+
+    /// The latest run's report; it started now, if it had not.
+    pub(super) fn report(&mut self, state: RunState) -> &mut Self {
+        let now = self.now.since(t("0s")).to_string();
+        self.report_from(state, &now)
+    }
+
+    /// The latest page was taken.
+    pub(super) fn delivered(&mut self) -> &mut Self {
+        let page = self.store.scopes[SCOPE].pages.last().unwrap();
+        let report = PageReport { page: page.id, incident: page.incident, delivered: true, message: String::new() };
+        self.inbox(InboxBody::PageReported(report))
+    }
+
+    pub(super) fn act(&mut self, act: OperatorAct) -> &mut Self {
+        self.inbox(InboxBody::Operator { by: "ann".into(), act })
+    }
+
+    pub(super) fn ack(&mut self) -> &mut Self {
+        let incident = self.incident().id;
+        self.act(OperatorAct::Acknowledge { incident })
+    }
+
+    pub(super) fn resolve(&mut self) -> &mut Self {
+        let incident = self.incident().id;
+        self.act(OperatorAct::Resolve { incident, code: CloseCode::UserError, notes: "by hand".into() })
+    }
+
+    /// The incident that was opened last, as the store has it.
+    pub(super) fn incident(&self) -> &Incident {
+        self.nth(self.opened.len() - 1)
+    }
+
+    /// The incident that was opened as number `n`, from 0.
+    pub(super) fn nth(&self, n: usize) -> &Incident {
+        &self.store.scopes[SCOPE].incidents[&self.opened[n]]
+    }
+
+    pub(super) fn opened(&self) -> usize {
+        self.opened.len()
+    }
+
+    /// The run that was decided last.
+    pub(super) fn run(&self) -> &Run {
+        self.store.scopes[SCOPE].runs.values().max_by_key(|r| (r.decided_at, r.round, r.step.clone())).unwrap()
+    }
+
+    pub(super) fn runs(&self) -> Vec<String> {
+        let mut runs: Vec<&Run> = self.store.scopes[SCOPE].runs.values().collect();
+        runs.sort_by_key(|r| (r.decided_at, r.round, r.step.clone()));
+        runs.iter().map(|r| format!("{} {}", r.playbook, r.state.name())).collect()
+    }
+
+    /// To whom, and why.
+    pub(super) fn pages(&self) -> Vec<String> {
+        self.store.scopes[SCOPE].pages.iter().map(|p| format!("{}: {}", p.to, p.reason)).collect()
+    }
+
+    pub(super) fn outbox(&self) -> usize {
+        self.store.scopes[SCOPE].outbox.len()
+    }
+
+    pub(super) fn ci(&self, name: &str) -> &Ci {
+        &self.store.scopes[SCOPE].cis[&Ci::id_of(SCOPE, "server", name)]
+    }
+
+    pub(super) fn live(&self) -> &State {
+        self.shard.scope(SCOPE).unwrap()
+    }
+
+    /// The steps since this was last asked, by name, changes of the CMDB aside.
+    pub(super) fn steps(&mut self) -> String {
+        let names: Vec<_> = std::mem::take(&mut self.fresh)
+            .iter()
+            .filter_map(|d| match &d.decision {
+                Decision::Step(Step::CmdbChanged { .. }) | Decision::Mark(_) => None,
+                Decision::Step(Step::IncidentMoved { to, .. }) => Some(format!("-> {}", to.name())),
+                Decision::Step(step) => Some(step.name().to_owned()),
+            })
+            .collect();
+        names.join(", ")
+    }
+
+    /// The marks since this or the steps were last asked, by name; of an ignored input, why.
+    pub(super) fn marks(&mut self) -> String {
+        let names: Vec<_> = std::mem::take(&mut self.fresh)
+            .iter()
+            .filter_map(|d| match &d.decision {
+                Decision::Mark(mark) => Some(mark.name().to_owned()),
+                Decision::Step(_) => None,
+            })
+            .collect();
+        names.join(", ")
+    }
+}
+
+/// An event in the making. Its time is now, unless told.
+#[derive(Clone)]
+pub(super) struct E {
+    event: OwnedEvent,
+    time: Option<Timestamp>,
+    has_id: bool,
+}
+
+fn message(type_: &'static str, ci: &'static str, kind: Kind, status: Status) -> E {
+    let event = OwnedEvent {
+        source: "mon".into(),
+        kind,
+        type_: type_.into(),
+        status,
+        severity: Severity::Minor,
+        ci: CiRef { name: Some(ci.into()), ..CiRef::default() },
+        dedup_key: Some(format!("{type_}/{ci}").into()),
+        ..OwnedEvent::default()
+    };
+    E { event, time: None, has_id: false }
+}
+
+/// `down` of a CI begins.
+pub(super) fn firing(ci: &'static str) -> E {
+    message("down", ci, Kind::Alert, Status::Firing)
+}
+
+/// `down` of a CI ends.
+pub(super) fn resolved(ci: &'static str) -> E {
+    message("down", ci, Kind::Alert, Status::Resolved)
+}
+
+/// A sample of a CI's disk.
+pub(super) fn disk(ci: &'static str, value: i64) -> E {
+    let mut e = message("disk", ci, Kind::Metric, Status::Firing);
+    e.event.value = Some(Measure::Int(value));
+    e
+}
+
+impl E {
+    pub(super) fn id(mut self, id: &'static str) -> Self {
+        self.event.id = Some(id.into());
+        self.has_id = true;
+        self
+    }
+
+    pub(super) fn severity(mut self, severity: Severity) -> Self {
+        self.event.severity = severity;
+        self
+    }
+
+    pub(super) fn time(mut self, time: &str) -> Self {
+        self.time = Some(t(time));
+        self
+    }
+
+    pub(super) fn began(mut self, began: &str) -> Self {
+        self.event.began = Some(t(began));
+        self
+    }
+
+    pub(super) fn of_type(mut self, type_: &'static str) -> Self {
+        self.event.type_ = type_.into();
+        self
+    }
+
+    pub(super) fn key(mut self, key: &'static str) -> Self {
+        self.event.dedup_key = Some(key.into());
+        self
+    }
+
+    /// As a source sends it that names only the key.
+    pub(super) fn bare(mut self) -> Self {
+        self.event.ci = CiRef::default();
+        self.event.severity = Severity::Unknown;
+        self
+    }
+
+    fn build(self, now: Timestamp, n: u32) -> OwnedEvent {
+        let mut event = self.event;
+        event.time = self.time.unwrap_or(now);
+        event.received = now;
+        if !self.has_id {
+            event.id = Some(format!("event-{n}").into());
+        }
+        event
+    }
+}
+
+/// So long.
+pub(super) fn span(text: &str) -> Span {
+    text.parse().unwrap()
+}
