@@ -1,7 +1,7 @@
 //! What end-to-end tests and whole-program benchmarks share: an engine as its own process, a broker, a client.
 
 #![allow(dead_code, reason = "each test and benchmark uses a part of it")]
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub)]
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -115,7 +115,8 @@ pub fn flush(producer: &BaseProducer) {
 /// An engine as its own process: `paramedic run`.
 pub struct EngineProcess {
     child: Child,
-    config: PathBuf,
+    args: Vec<String>,
+    cwd: PathBuf,
     pub url: String,
     pub log: PathBuf,
     http: reqwest::blocking::Client,
@@ -129,14 +130,28 @@ pub fn free_port() -> u16 {
 impl EngineProcess {
     /// Starts an engine with this configuration (its `listen` is added), and waits until it answers.
     pub fn start(folder: &Path, config: &str) -> Self {
+        Self::start_with(folder, config, &[])
+    }
+
+    /// With more arguments than the configuration's.
+    pub fn start_with(folder: &Path, config: &str, more: &[&str]) -> Self {
         let port = free_port();
         let path = folder.join("paramedic.yaml");
         std::fs::write(&path, format!("listen: 127.0.0.1:{port}\n{config}")).unwrap();
+        let mut args = vec!["run".to_owned(), "-c".to_owned(), path.display().to_string()];
+        args.extend(more.iter().map(|a| (*a).to_owned()));
+        Self::spawn_at(folder, args, &format!("http://127.0.0.1:{port}"))
+    }
+
+    /// Any command that ends in an engine at this address, in this folder.
+    pub fn spawn_at(folder: &Path, args: Vec<String>, url: &str) -> Self {
+        let log = folder.join("engine.log");
         let mut engine = Self {
-            child: spawn(&path, &folder.join("engine.log")),
-            config: path,
-            url: format!("http://127.0.0.1:{port}"),
-            log: folder.join("engine.log"),
+            child: spawn(folder, &args, &log),
+            args,
+            cwd: folder.to_owned(),
+            url: url.to_owned(),
+            log,
             http: reqwest::blocking::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().unwrap(),
         };
         engine.wait_alive();
@@ -145,7 +160,7 @@ impl EngineProcess {
 
     /// Starts the same engine again, after it was killed or stopped.
     pub fn again(&mut self) {
-        self.child = spawn(&self.config, &self.log);
+        self.child = spawn(&self.cwd, &self.args, &self.log);
         self.wait_alive();
     }
 
@@ -233,11 +248,11 @@ pub fn binary() -> &'static str {
     env!("CARGO_BIN_EXE_paramedic")
 }
 
-fn spawn(config: &Path, log: &Path) -> Child {
+fn spawn(cwd: &Path, args: &[String], log: &Path) -> Child {
     let log = std::fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
     Command::new(binary())
-        .args(["run", "-c"])
-        .arg(config)
+        .args(args)
+        .current_dir(cwd)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log)

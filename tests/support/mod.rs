@@ -1,7 +1,7 @@
 //! The world around an engine under test: a playbook service with a log of its own, rules, hosts, monitoring.
 
 #![allow(dead_code, reason = "each test uses a part of it")]
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub)]
 
 use std::collections::BTreeMap;
 use std::io::Write as _;

@@ -10,10 +10,10 @@ use paramedic_sim::{Report, RunsBehave};
 #[test]
 fn threads_and_batches_do_not_show() {
     let set = set();
-    for seed in 1..=3 {
-        let lines = lines(seed, 4_000, 8);
+    for seed in 1..=2 {
+        let lines = lines(seed, 2_000, 8);
         let first = run(&set, &lines, &options());
-        assert!(first.incidents_opened > 100 && first.runs > 50 && first.escalations > 50, "{first:?}");
+        assert!(first.incidents_opened > 50 && first.runs > 20 && first.escalations > 20, "{first:?}");
         assert!(first.dead_letter > 50 && first.incidents_resolved > 50, "{first:?}");
         for threads in [1, 2, 4] {
             for batch in [1, 7, 5_000] {
