@@ -157,7 +157,7 @@ impl Player {
         let bin = Path::new(PROGRAM).parent().unwrap();
         let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
         command
-            .args(["-c", &format!("exec 3>&1; {line}")])
+            .args(["-c", &line])
             .current_dir(self.folder.path())
             .env("PATH", path)
             .env("PARAMEDIC_URL", format!("http://{}", self.api))
@@ -374,7 +374,6 @@ fn a_transcript_that_differs_is_told() {
     assert_eq!(ids, [("00000000000000000000000000000001".to_owned(), "000000000000000000000000000000ab".to_owned())]);
 }
 
-/// Documents that colleagues of a document may not have written yet.
 #[test]
 fn every_relative_link_leads_somewhere() {
     let mut broken = Vec::new();

@@ -40,9 +40,8 @@ fn a_webhook_answers_2xx_only_after_the_event_is_durable_and_only_to_who_bears_i
             password.display()
         )),
     );
-    let post = |source: &str, id: &str| {
-        http().post(format!("{}/api/v1/events/{source}", engine.url)).body(note(id, id))
-    };
+    let post =
+        |source: &str, id: &str| http().post(format!("{}/api/v1/events/{source}", engine.url)).body(note(id, id));
     assert_eq!(post("bearer", "no").send().unwrap().status(), 401);
     assert_eq!(post("bearer", "no").bearer_auth("another").send().unwrap().status(), 401);
     assert_eq!(post("bearer", "no").basic_auth("prometheus", Some("a-secret-password")).send().unwrap().status(), 401);
@@ -82,7 +81,8 @@ fn one_body_of_alertmanager_opens_an_incident_for_each_alert_and_the_next_resolv
     };
     assert_eq!(engine.post("/api/v1/events/am", &body("firing", "0001-01-01T00:00:00Z")).0, 202);
     eventually("two incidents", SOON, || {
-        (summaries(&engine) == BTreeSet::from(["n1:9100 is down".to_owned(), "n2:9100 is down".to_owned()])).then_some(())
+        (summaries(&engine) == BTreeSet::from(["n1:9100 is down".to_owned(), "n2:9100 is down".to_owned()]))
+            .then_some(())
     });
     assert_eq!(engine.post("/api/v1/events/am", &body("resolved", "2026-01-01T01:00:00Z")).0, 202);
     eventually("both resolved", SOON, || (engine.incidents("&state=resolved").len() == 2).then_some(()));
@@ -118,10 +118,8 @@ fn cloudevents_come_in_as_headers_and_as_bodies() {
         "time": "2026-01-01T00:00:00Z", "datacontenttype": "application/json",
         "data": {"ci": "host-s", "summary": "structured", "severity": "warning", "dedup_key": "host-s"}})
     .to_string();
-    let headers = OwnedHeaders::new().insert(Header {
-        key: "content-type",
-        value: Some("application/cloudevents+json; charset=UTF-8"),
-    });
+    let headers = OwnedHeaders::new()
+        .insert(Header { key: "content-type", value: Some("application/cloudevents+json; charset=UTF-8") });
     assert!(producer.send(BaseRecord::<str, str>::to(&topic).payload(&structured).headers(headers)).is_ok());
     flush(&producer);
     eventually("both are incidents", SOON, || {

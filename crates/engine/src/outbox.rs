@@ -73,9 +73,10 @@ pub fn consider(row: &OutboxRow, input: &GuardInput<'_>) -> Considered {
 fn retry(row: &OutboxRow, input: &GuardInput<'_>) -> Considered {
     let verdicts = judge(row, input);
     match (strictest(&verdicts), &row.order) {
-        (GuardSays::Allow, _) => {
-            Considered::Send(Box::new(OutboxRow { attempts: row.attempts + 1, not_before: None, ..row.clone() }), vec![])
-        }
+        (GuardSays::Allow, _) => Considered::Send(
+            Box::new(OutboxRow { attempts: row.attempts + 1, not_before: None, ..row.clone() }),
+            vec![],
+        ),
         (GuardSays::Defer(_), _) => Considered::Wait,
         (GuardSays::Deny, Order::Run(run)) => {
             let no = verdicts.iter().find(|v| v.says == GuardSays::Deny).map(|v| format!("{}: {}", v.guard, v.reason));

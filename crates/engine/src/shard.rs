@@ -134,6 +134,12 @@ impl Shard {
             .collect()
     }
 
+    /// Whether open incidents keep rules that their scope goes by no more. Then an event that matches nothing under the
+    /// active set may yet clear one of them: it is to be given to [`Shard::event`] all the same.
+    pub fn keeps_older_rules(&self) -> bool {
+        self.scopes.values().any(|s| s.state.open_by_set.keys().any(|set| *set != s.state.head.set))
+    }
+
     /// The shard's clock: the last stamp.
     pub fn clock(&self) -> Timestamp {
         self.clock
@@ -164,12 +170,6 @@ impl Shard {
         self.touched.clear();
         self.unshown.clear();
         self.decided.clear();
-    }
-
-    /// Begins a batch of a history that is repeated: the clock had come to `floor` by then.
-    pub fn begin_again(&mut self, floor: Timestamp, cap: Timestamp) {
-        self.clock = self.clock.max(floor);
-        self.begin(cap);
     }
 
     /// The batch goes on with a later reading of the wall clock.

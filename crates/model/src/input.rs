@@ -164,6 +164,40 @@ pub struct Range {
     pub to: i64,
     /// Records delivered; the rest of the span are gaps.
     pub delivered: u64,
+    /// How many bytes they have.
+    pub bytes: u64,
+    /// CRC-32 (IEEE) of all their bytes, in order: tells that one was altered since.
+    pub crc: u32,
+}
+
+impl Range {
+    /// Of the records from `from` to before `to`, whose bytes are `records`, in order.
+    pub fn of<'a>(from: i64, to: i64, records: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let (mut delivered, mut hasher, mut length) = (0, crc32fast::Hasher::new(), 0);
+        for bytes in records {
+            delivered += 1;
+            length += bytes.len() as u64;
+            hasher.update(bytes);
+        }
+        Self { from, to, delivered, bytes: length, crc: hasher.finalize() }
+    }
+
+    /// Of inbox rows.
+    pub fn of_inbox(from: i64, to: i64, rows: &[InboxRow]) -> Self {
+        let bodies: Vec<Vec<u8>> =
+            rows.iter().map(|row| serde_json::to_vec(&(&row.entry.id, &row.entry.body)).unwrap_or_default()).collect();
+        Self::of(from, to, bodies.iter().map(Vec::as_slice))
+    }
+
+    /// The range goes on with one that abuts it.
+    pub fn join(&mut self, next: &Range) {
+        let mut hasher = crc32fast::Hasher::new_with_initial_len(self.crc, self.bytes);
+        hasher.combine(&crc32fast::Hasher::new_with_initial_len(next.crc, next.bytes));
+        self.crc = hasher.finalize();
+        self.to = next.to;
+        self.delivered += next.delivered;
+        self.bytes += next.bytes;
+    }
 }
 
 /// What a batch took and what came of it: with the sources, enough to repeat it.
@@ -212,4 +246,18 @@ pub struct ScopeHead {
     pub last_seq: u64,
     /// Hash of its last history row.
     pub last_hash: Digest,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn joined_ranges_are_as_if_taken_at_once() {
+        let records: [&[u8]; 4] = [b"one", b"", b"three", b"four"];
+        let mut joined = Range::of(5, 7, records[..2].iter().copied());
+        joined.join(&Range::of(7, 9, records[2..].iter().copied()));
+        assert_eq!(joined, Range::of(5, 9, records));
+        assert_ne!(joined.crc, Range::of(5, 9, [&b"one"[..], b"", b"thrEe", b"four"]).crc);
+    }
 }

@@ -33,6 +33,8 @@ pub enum Fed {
         /// The event and what it matched.
         input: Box<EventInput>,
     },
+    /// Events up to this stamp matched nothing: the clock has reached it.
+    Reached(Timestamp),
     /// An inbox entry that is no message.
     Inbox {
         /// Its stamp.
@@ -53,7 +55,7 @@ pub struct Matched {
     pub blind: Vec<String>,
     /// In order.
     pub fed: Vec<Fed>,
-    /// Stamp of the last event record, matching or not.
+    /// Stamp of the last event record, matching or not, where nothing else came after it.
     pub reached: Option<Timestamp>,
     /// What could not be decoded.
     pub dead: Vec<DeadLetter>,
@@ -160,7 +162,7 @@ impl Matcher {
         }
         if let (Some(first), Some(last)) = (gathered.inbox.first(), gathered.inbox.last()) {
             let (from, to) = (seq(first), seq(last) + 1);
-            let range = Range { from, to, delivered: gathered.inbox.len() as u64 };
+            let range = Range::of_inbox(from, to, &gathered.inbox);
             out.ranges.insert(INBOX.to_owned(), range);
             out.positions.insert(INBOX.to_owned(), Position { next: to, last_at: None, last_digest: None });
         }
@@ -201,6 +203,7 @@ impl Matcher {
                 }
                 let outcome = if body.is_operator() { "operator" } else { "report" };
                 self.metrics.inputs.with_label_values(&[INBOX, outcome]).inc();
+                out.fed.extend(out.reached.take().map(Fed::Reached));
                 out.fed.push(Fed::Inbox { stamp, entry: Box::new(row.entry.clone()) });
             }
         }
@@ -296,7 +299,8 @@ fn inbox_head(row: &InboxRow) -> Head {
 fn moved(name: &str, chunk: &Chunk, out: &mut Matched) {
     let mut records = chunk.records();
     if let (Some(first), Some(last)) = (records.next(), chunk.last()) {
-        let range = Range { from: first.offset, to: last.next, delivered: chunk.len() as u64 };
+        let payloads = chunk.records().map(|r| chunk.payload(r).unwrap_or_default());
+        let range = Range::of(first.offset, last.next, payloads);
         let digest = Digest::of_bytes(chunk.payload(last).unwrap_or_default());
         out.ranges.insert(name.to_owned(), range);
         let position = Position { next: last.next, last_at: Some(last.at), last_digest: Some(digest) };

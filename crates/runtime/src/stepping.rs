@@ -115,6 +115,7 @@ impl Stepper {
         for fed in &matched.fed {
             match fed {
                 Fed::Event { stamp, scope, input } => self.shard.event(*stamp, scope, (**input).clone()),
+                Fed::Reached(stamp) => self.shard.reach(*stamp),
                 Fed::Inbox { stamp, entry } => {
                     if let InboxBody::RulebooksPublished(set) = &entry.body
                         && let Some(set) = self.sets.get(*set)
@@ -202,11 +203,6 @@ impl Stepper {
 
 fn join_ranges(into: &mut BTreeMap<String, Range>, more: BTreeMap<String, Range>) {
     for (name, range) in more {
-        into.entry(name)
-            .and_modify(|r| {
-                r.to = range.to;
-                r.delivered += range.delivered;
-            })
-            .or_insert(range);
+        into.entry(name).and_modify(|r| r.join(&range)).or_insert(range);
     }
 }

@@ -237,9 +237,15 @@ impl<'a> Again<'a> {
         let mut queues = BTreeMap::new();
         for (name, range) in &row.ranges {
             let items = self.read(store, records, row.batch, name, range)?;
-            if items.len() as u64 != range.delivered {
-                let found = items.len();
-                return Ok(Some(format!("{name} delivered {} records, {found} are there now", range.delivered)));
+            let now = range_of(range, &items);
+            if now.delivered != range.delivered {
+                return Ok(Some(format!(
+                    "{name} delivered {} records, {} are there now",
+                    range.delivered, now.delivered
+                )));
+            }
+            if now != *range {
+                return Ok(Some(format!("{name}: a record from {} to before {} was altered", range.from, range.to)));
             }
             queues.insert(name.clone(), items);
         }
@@ -357,6 +363,21 @@ impl<'a> Again<'a> {
             report.matched += u64::from(feed(&mut self.shard, evaluator, stamp, &scope, event));
         }
         Ok(())
+    }
+}
+
+/// What the journal would say of these records.
+fn range_of(range: &Range, items: &VecDeque<Item>) -> Range {
+    let rows: Vec<InboxRow> =
+        items.iter().filter_map(|i| if let Item::Inbox(row) = i { Some(row.clone()) } else { None }).collect();
+    if rows.is_empty() {
+        let payloads = items.iter().map(|i| match i {
+            Item::Record(record) => record.payload.as_deref().unwrap_or_default(),
+            Item::Inbox(_) => &[],
+        });
+        Range::of(range.from, range.to, payloads)
+    } else {
+        Range::of_inbox(range.from, range.to, &rows)
     }
 }
 

@@ -89,13 +89,18 @@ impl Cx<'_> {
     }
 
     fn on_firing(&mut self, event: &OwnedEvent, key: AlertKey, matches: &Matches) {
-        if matches.is_empty() {
+        if matches.is_empty() && !self.keeps_older_rules() {
             return self.ignore("no match");
         }
-        self.remember(event);
         if matches.when.is_empty() {
-            return self.on_clears(event, matches);
+            let before = self.out.len();
+            self.on_clears(event, matches);
+            return match self.out.len() == before && matches.is_empty() {
+                true => self.ignore("no match"),
+                false => self.remember(event),
+            };
         }
+        self.remember(event);
         let known = self.state.alerts.get(&key).cloned();
         let began = event.began.or(known.as_ref().filter(|a| a.is_open()).map(|a| a.began)).unwrap_or(event.time);
         match known {
@@ -174,6 +179,11 @@ impl Cx<'_> {
                 self.on_evidence(id, event, time);
             }
         }
+    }
+
+    /// Open incidents may keep rules that are not the active ones: what matches none of these may yet clear them.
+    fn keeps_older_rules(&self) -> bool {
+        self.state.open_by_set.keys().any(|set| *set != self.state.head.set)
     }
 
     /// Explicit `clear`s and `verify`s, under the active set and under those that open incidents keep.

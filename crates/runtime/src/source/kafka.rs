@@ -31,7 +31,9 @@ pub struct Context {
 struct Health {
     /// No broker has answered since then, on the wall clock.
     away_since: Option<Timestamp>,
-    lag: BTreeMap<(String, i32), i64>,
+    /// Where each partition ends, by topic and partition. Not librdkafka's own lag: that one is told only where
+    /// offsets are committed to Kafka.
+    ends: BTreeMap<(String, i32), i64>,
 }
 
 impl Context {
@@ -48,8 +50,8 @@ impl ClientContext for Context {
         health.away_since = if up { None } else { health.away_since.or(Some(now)) };
         for (topic, t) in &statistics.topics {
             for (partition, p) in &t.partitions {
-                if *partition >= 0 && p.consumer_lag >= 0 {
-                    health.lag.insert((topic.clone(), *partition), p.consumer_lag);
+                if *partition >= 0 && p.hi_offset >= 0 {
+                    health.ends.insert((topic.clone(), *partition), p.hi_offset);
                 }
             }
         }
@@ -133,6 +135,7 @@ pub fn connect(
                 partition,
                 queue,
                 expect,
+                next: from.map(|p| p.next),
                 standing: Standing::Behind,
             });
         }
@@ -180,6 +183,8 @@ pub struct PartitionReader {
     partition: i32,
     queue: PartitionQueue<Context>,
     expect: Option<Expect>,
+    /// The next offset to take, where it is known.
+    next: Option<i64>,
     standing: Standing,
 }
 
@@ -255,7 +260,10 @@ impl Reader for PartitionReader {
         while into.len() - before < most {
             match poll(&self.queue, &mut self.expect, into) {
                 Polled::Nothing => return,
-                Polled::Taken => self.standing = Standing::Behind,
+                Polled::Taken => {
+                    self.standing = Standing::Behind;
+                    self.next = into.last().map(|r| r.next).or(self.next);
+                }
                 Polled::Failed(error) => {
                     self.on_error(&error);
                     if !matches!(self.standing, Standing::Behind) {
@@ -282,7 +290,11 @@ impl Reader for PartitionReader {
     }
 
     fn lag(&self) -> Option<i64> {
-        self.consumer.client().context().health().lag.get(&(self.topic.clone(), self.partition)).copied()
+        if self.standing == Standing::AtEnd {
+            return Some(0);
+        }
+        let end = self.consumer.client().context().health().ends.get(&(self.topic.clone(), self.partition)).copied()?;
+        Some((end - self.next?).max(0))
     }
 }
 

@@ -47,7 +47,7 @@ impl<'a> Writer<'a> {
             end: at(1),
             tick: true,
             blind: vec!["zabbix".into()],
-            ranges: BTreeMap::from([("inbox".into(), Range { from: 1, to: 4, delivered: 2 })]),
+            ranges: BTreeMap::from([("inbox".into(), Range { from: 1, to: 4, delivered: 2, bytes: 7, crc: 9 })]),
             inputs: Running::default(),
             decisions: digest("decisions"),
             decisions_end: digest("end"),

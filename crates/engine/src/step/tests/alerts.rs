@@ -140,7 +140,9 @@ fn an_id_that_keeps_coming_stays_known() {
 
 #[test]
 fn a_resolve_without_labels_is_joined_to_its_alert() {
-    let mut w = World::new(set("record", "
+    let mut w = World::new(set(
+        "record",
+        "
   - rule: down
     when: |
       event.type == \"down\"
@@ -148,7 +150,8 @@ fn a_resolve_without_labels_is_joined_to_its_alert() {
     clear: |
       event.type == \"down\" && event.status == \"resolved\" && event.ci == \"web-1\"
     incident: { summary: x }
-"));
+",
+    ));
     w.event(firing("web-1").key("k"));
     w.event(resolved("web-1").key("k").bare());
     assert_eq!(w.incident().state, S::Resolved);

@@ -52,13 +52,16 @@ fn with_reopen_zero_every_occurrence_is_an_incident() {
 
 #[test]
 fn without_a_clear_it_ends_with_its_last_alert() {
-    let mut w = World::new(set("record", "
+    let mut w = World::new(set(
+        "record",
+        "
   - rule: down
     when: |
       event.type == \"down\"
     by: [event.ci]
     incident: { summary: x }
-"));
+",
+    ));
     w.event(firing("web-1").key("a")).event(firing("web-1").key("b"));
     assert_eq!(w.steps(), "incident_opened, alert_joined");
     w.at("1m").event(resolved("web-1").key("a"));
@@ -132,7 +135,10 @@ fn beyond_the_cap_there_is_one_umbrella_incident() {
     w.event(firing("c")).event(firing("d"));
     assert!(w.marks().matches("too many open incidents").count() == 2);
     assert_eq!((w.opened(), w.incident().rule.as_str()), (3, "too many open incidents"));
-    assert_eq!(w.incident().summary, "More than 2 incidents are open in scope default: further ones are counted, not opened");
+    assert_eq!(
+        w.incident().summary,
+        "More than 2 incidents are open in scope default: further ones are counted, not opened"
+    );
     w.event(firing("a").began("1h")).resolve().at("1m").event(firing("e"));
     assert_eq!(w.opened(), 4);
 }

@@ -19,7 +19,10 @@ fn evidence_after_the_run_started_credits_it() {
     assert_eq!(w.incident().state, S::InProgress, "a report never resolves");
     w.at("3m").event(disk("web-1", 10));
     assert_eq!(w.steps(), "run_reported, run_reported, run_judged, -> resolved");
-    assert_eq!((w.incident().close_code, w.run().verdict), (Some(CloseCode::SolutionProvided), Some(Verdict::Verified)));
+    assert_eq!(
+        (w.incident().close_code, w.run().verdict),
+        (Some(CloseCode::SolutionProvided), Some(Verdict::Verified))
+    );
 }
 
 #[test]
@@ -67,7 +70,10 @@ fn the_next_remedy_comes_when_there_is_no_evidence_within() {
     assert_eq!(w.runs(), ["clean succeeded"]);
     w.at("6m");
     assert_eq!(w.steps(), "run_judged, run_decided");
-    assert_eq!(w.store.scopes["default"].runs.values().filter_map(|r| r.verdict).collect::<Vec<_>>(), [Verdict::NotVerified]);
+    assert_eq!(
+        w.store.scopes["default"].runs.values().filter_map(|r| r.verdict).collect::<Vec<_>>(),
+        [Verdict::NotVerified]
+    );
 }
 
 #[test]

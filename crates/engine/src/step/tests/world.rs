@@ -6,7 +6,7 @@ use std::sync::Arc;
 use paramedic_model::{
     Alert, AlertKey, Ci, CiRef, CloseCode, CmdbDelta, Digest, Id, InboxBody, Incident, IncidentState, JournalRow, Kind,
     Measure, NewInbox, OperatorAct, OutboxRow, OwnedEvent, Page, PageReport, Parked, Relation, Run, RunReport,
-    RunState, ScopeChanges, ScopeHead, ScopeImage, SeenId, Severity, Span, Status, Timer, Timestamp,
+    RunState, ScopeChanges, ScopeHead, ScopeImage, SeenId, Severity, Status, Timer, Timestamp,
 };
 use paramedic_rulebook::{Evaluator, RuleSet};
 use serde::{Serialize, de::DeserializeOwned};
@@ -62,18 +62,18 @@ pub(super) struct Kept {
 impl Kept {
     fn take(&mut self, changes: &ScopeChanges) {
         self.head = stored(&changes.head);
-        changes.incidents.iter().for_each(|i| drop(self.incidents.insert(i.id, stored(i))));
-        changes.runs.iter().for_each(|r| drop(self.runs.insert(r.id, stored(r))));
+        self.incidents.extend(changes.incidents.iter().map(|i| (i.id, stored(i))));
+        self.runs.extend(changes.runs.iter().map(|r| (r.id, stored(r))));
         self.pages.extend(changes.pages.iter().map(stored));
-        changes.alerts_gone.iter().for_each(|k| drop(self.alerts.remove(k)));
-        changes.alerts.iter().for_each(|a| drop(self.alerts.insert(a.key.clone(), stored(a))));
-        changes.parked_gone.iter().for_each(|k| drop(self.parked.remove(k)));
-        changes.parked.iter().for_each(|p| drop(self.parked.insert(p.key.clone(), stored(p))));
-        changes.seen_gone.iter().for_each(|id| drop(self.seen.remove(id)));
-        changes.seen.iter().for_each(|(id, at)| drop(self.seen.insert(stored(id), *at)));
-        changes.timers_gone.iter().for_each(|id| drop(self.timers.remove(id)));
-        changes.timers.iter().for_each(|t| drop(self.timers.insert(t.id, stored(t))));
-        changes.cis.iter().for_each(|ci| drop(self.cis.insert(ci.id, stored(ci))));
+        self.alerts.retain(|key, _| !changes.alerts_gone.contains(key));
+        self.alerts.extend(changes.alerts.iter().map(|a| (a.key.clone(), stored(a))));
+        self.parked.retain(|key, _| !changes.parked_gone.contains(key));
+        self.parked.extend(changes.parked.iter().map(|p| (p.key.clone(), stored(p))));
+        self.seen.retain(|id, _| !changes.seen_gone.contains(id));
+        self.seen.extend(changes.seen.iter().map(|(id, at)| (stored(id), stored(at))));
+        self.timers.retain(|id, _| !changes.timers_gone.contains(id));
+        self.timers.extend(changes.timers.iter().map(|t| (t.id, stored(t))));
+        self.cis.extend(changes.cis.iter().map(|ci| (ci.id, stored(ci))));
         self.relations.extend(changes.relations.iter().map(stored));
         self.outbox.extend(changes.outbox.iter().map(stored));
         self.withdrawn.extend(changes.outbox_cancel.iter().map(|(key, _)| *key));
@@ -129,9 +129,20 @@ impl Store {
     pub(super) fn is_whole(&self, shard: &Shard) {
         for (name, live) in shard.scopes() {
             let back = self.scopes.get(name).map(|kept| State::restore(kept.image(name))).unwrap_or_default();
-            assert_eq!(State { dirty: Dirty::default(), ..live.clone() }, back, "scope {name}");
+            same(name, &State { dirty: Dirty::default(), ..live.clone() }, &back);
         }
     }
+}
+
+/// Says which line of the two differs first.
+pub(super) fn same(what: &str, a: &State, b: &State) {
+    if a == b {
+        return;
+    }
+    let (a, b) = (format!("{a:#?}"), format!("{b:#?}"));
+    let lines: Vec<_> = a.lines().zip(b.lines()).enumerate().filter(|(_, (x, y))| x != y).take(5).collect();
+    let before: Vec<_> = a.lines().take(lines.first().map_or(0, |l| l.0)).collect();
+    panic!("{what}: {:?} {lines:#?}", &before[before.len().saturating_sub(12)..]);
 }
 
 pub(super) fn matched(set: &Arc<RuleSet>, event: OwnedEvent) -> EventInput {
@@ -158,8 +169,7 @@ impl World {
     pub(super) fn limited(set: Arc<RuleSet>, open_incidents: usize) -> Self {
         let store = Store::default();
         let shard = store.restart(set.digest, Limits { open_incidents }, &[Arc::clone(&set)]);
-        let mut world =
-            World { shard, store, set, now: t("0s"), inputs: 0, fresh: vec![], opened: vec![] };
+        let mut world = World { shard, store, set, now: t("0s"), inputs: 0, fresh: vec![], opened: vec![] };
         let cis = ["web-1", "web-2"].map(|name| server(SCOPE, name)).to_vec();
         world.inbox(InboxBody::Cmdb(CmdbDelta { by: "test".into(), cis, relations: vec![] }));
         world.fresh.clear();
@@ -378,11 +388,6 @@ impl E {
         self
     }
 
-    pub(super) fn of_type(mut self, type_: &'static str) -> Self {
-        self.event.type_ = type_.into();
-        self
-    }
-
     pub(super) fn key(mut self, key: &'static str) -> Self {
         self.event.dedup_key = Some(key.into());
         self
@@ -404,9 +409,4 @@ impl E {
         }
         event
     }
-}
-
-/// So long.
-pub(super) fn span(text: &str) -> Span {
-    text.parse().unwrap()
 }
