@@ -39,7 +39,7 @@ fn what_cannot_be_decoded_is_a_dead_letter_with_reason_position_and_bytes_and_th
     let huge =
         format!("{{\"id\":\"huge\",\"type\":\"test.note\",\"ci\":\"h\",\"summary\":\"{}\"}}", "x".repeat(2 << 20));
     let deep = format!(
-        "{{\"id\":\"deep\",\"type\":\"test.note\",\"ci\":\"h\",\"labels\":{{\"a\":{}{}}}}}",
+        "{{\"id\":\"deep\",\"type\":\"test.note\",\"ci\":\"h\",\"more\":{}{}}}",
         "[".repeat(5_000),
         "]".repeat(5_000)
     );

@@ -224,7 +224,9 @@ fn halt_scope(args: &HaltArgs) -> HaltScope {
 /// Easy: when no engine answers, the halt file is written all the same, and holds when one starts.
 pub fn halt(args: &HaltArgs) -> Outcome {
     let scope = halt_scope(args);
-    let body = json!({"by": args.api.by, "reason": args.reason, "scope": scope});
+    // Who is in a hurry need not give one; the record wants some.
+    let reason = if args.reason.trim().is_empty() { "no reason given" } else { &args.reason };
+    let body = json!({"by": args.api.by, "reason": reason, "scope": scope});
     match Client::new(&args.api)?.post("/api/v1/halt", &body) {
         Ok(answer) => print(&args.api, &answer, |_| "halted: no run of a playbook leaves; pages go on".to_owned()),
         Err(error) if matches!(error.downcast_ref(), Some(ApiError::Away(_))) => {
@@ -237,7 +239,7 @@ pub fn halt(args: &HaltArgs) -> Outcome {
             let halt = Halt {
                 scope,
                 by: args.api.by.clone(),
-                reason: args.reason.clone(),
+                reason: reason.to_owned(),
                 at: paramedic_runtime::clock::wall(),
             };
             file.add(&halt).with_context(|| file.path().display().to_string())?;

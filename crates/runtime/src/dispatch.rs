@@ -20,9 +20,11 @@ use crate::clock::wall;
 use crate::live::{ActiveSet, Fence};
 use crate::metrics::Metrics;
 
-/// Requests under way at once.
+/// Runs' requests under way at once.
 const MAX_IN_FLIGHT: usize = 64;
-/// Rows looked at in one turn.
+/// Pages under way at once: places of their own, so that no playbook that hangs keeps a person from being told.
+const MAX_PAGES_IN_FLIGHT: usize = 16;
+/// Runs judged in one turn.
 const MAX_ROWS: usize = 256;
 /// How often rows that wait are looked at, when nothing wakes the loop.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -63,6 +65,7 @@ struct Turn {
     dispatcher: Dispatcher,
     busy: Arc<Mutex<BTreeSet<Id>>>,
     places: Arc<Semaphore>,
+    page_places: Arc<Semaphore>,
     tasks: TaskTracker,
 }
 
@@ -74,6 +77,7 @@ impl Dispatcher {
             dispatcher: self,
             busy: Arc::default(),
             places: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
+            page_places: Arc::new(Semaphore::new(MAX_PAGES_IN_FLIGHT)),
             tasks: TaskTracker::new(),
         };
         turn.adopt_all().await;
@@ -239,13 +243,25 @@ impl Turn {
     async fn look(&self) {
         const OPEN: [OutboxState; 4] =
             [OutboxState::Pending, OutboxState::Deferred, OutboxState::Started, OutboxState::Accepted];
-        let Some(rows) = self.dispatcher.blocking(|store| store.outbox_list(&OPEN, MAX_ROWS)).await else { return };
+        let rows = self.dispatcher.blocking(|store| {
+            let rows = store.outbox_list(&OPEN, MAX_ROWS)?;
+            // Behind runs that are held back, by a halt for example, a page must not wait: then all are looked at.
+            if rows.len() < MAX_ROWS { Ok(rows) } else { store.outbox_list(&OPEN, usize::MAX) }
+        });
+        let Some(mut rows) = rows.await else { return };
+        rows.sort_by_key(is_run);
         let set = self.dispatcher.active.get();
+        let mut runs = 0;
         for row in rows {
             if self.is_busy(row.key) || waits(&row, wall()) {
                 continue;
             }
-            let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else { return };
+            let places = if is_run(&row) { &self.places } else { &self.page_places };
+            let Ok(place) = Arc::clone(places).try_acquire_owned() else { continue };
+            runs += usize::from(is_run(&row));
+            if runs > MAX_ROWS {
+                return;
+            }
             let (dispatcher, rules, judged) = (self.dispatcher.clone(), Arc::clone(&set), row.clone());
             let considered = self.dispatcher.blocking(move |_| {
                 let considered = dispatcher.judge(&judged, &rules)?;
@@ -301,6 +317,10 @@ impl Turn {
             dispatcher.wake.notify_one();
         });
     }
+}
+
+fn is_run(row: &OutboxRow) -> bool {
+    matches!(row.order, Order::Run(_))
 }
 
 fn waits(row: &OutboxRow, now: Timestamp) -> bool {

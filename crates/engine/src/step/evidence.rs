@@ -41,7 +41,7 @@ impl Cx<'_> {
         }
         let evidence = Evidence { input: self.input.to_owned(), at: self.now, time };
         let run = self.state.current_run(incident).cloned();
-        let in_flight = run.as_ref().is_some_and(|r| waits_for_report(r));
+        let in_flight = run.as_ref().is_some_and(waits_for_report);
         let hold = self.hold_of(id, run.as_ref());
         if in_flight || hold > Span::ZERO {
             let reason = match &event.value {

@@ -150,7 +150,7 @@ fn incidents_keep_the_rules_that_they_were_opened_under() {
     let changed = set("record", &DISK.replace("event.value < 80", "event.value < 20").replace("disk of", "volume of"));
     w.publish(changed).event(disk("web-2", 95));
     assert_eq!((w.nth(0).summary.as_str(), w.nth(1).summary.as_str()), ("disk of web-1", "volume of web-2"));
-    w.at("1m").event(disk("web-1", 79)).event(disk("web-2", 79));
+    w.at("1m").event(disk("web-2", 79)).event(disk("web-1", 79));
     assert_eq!((w.nth(0).state, w.nth(1).state), (S::Resolved, S::New), "each by its own clear");
     w.at("2m").event(disk("web-2", 19));
     assert_eq!(w.nth(1).state, S::Resolved);

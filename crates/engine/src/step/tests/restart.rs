@@ -194,7 +194,7 @@ pub(super) fn happens(
 ) -> Happens {
     if let Some(event) = event(op, n, now) {
         // As a shell that had matched under another set before.
-        let set = if n % 7 == 0 { &sets[0] } else { &sets[active] };
+        let set = if n.is_multiple_of(7) { &sets[0] } else { &sets[active] };
         return Happens::Event(Box::new(matched(set, event)));
     }
     let act = |act: Option<OperatorAct>| act.map(|act| InboxBody::Operator { by: "ann".into(), act });
