@@ -194,9 +194,19 @@ rules:
     let out = paramedic(world.folder.path(), &["check", "rules"]);
     let said = text(&out);
     assert_eq!(out.status.code(), Some(1), "{said}");
-    for word in
-        ["fully", "no-such-playbook", "Script is incomplete", "`{` has no `}`", "another rule of this rulebook is named \"third\"", "whne", "enormous", "typ", "restart-everything", "soon", "sometimes"]
-    {
+    for word in [
+        "fully",
+        "no-such-playbook",
+        "Script is incomplete",
+        "`{` has no `}`",
+        "another rule of this rulebook is named \"third\"",
+        "whne",
+        "enormous",
+        "typ",
+        "restart-everything",
+        "soon",
+        "sometimes",
+    ] {
         assert!(said.contains(word), "{word} is not among:\n{said}");
     }
     let placed = said.lines().filter(|l| l.contains("broken.yaml:")).count();

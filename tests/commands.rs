@@ -132,7 +132,13 @@ fn the_demo_ends_with_0_because_the_loop_closed() {
     let out = at_root(&["demo"]);
     let said = text(&out);
     assert_eq!(out.status.code(), Some(0), "{said}");
-    for line in ["opened: Disk /var on web-1", "the run is judged verified", "resolved: Solution provided", "page to", "The loop closed"] {
+    for line in [
+        "opened: Disk /var on web-1",
+        "the run is judged verified",
+        "resolved: Solution provided",
+        "page to",
+        "The loop closed",
+    ] {
         assert!(said.contains(line), "{line}: {said}");
     }
 }

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{Broker, EngineProcess, eventually, flush, send};
+use common::{Broker, EngineProcess, eventually, eventually_or, flush, send};
 use paramedic_runners::{Behaviour, Received};
 use rdkafka::producer::{BaseProducer, Producer as _};
 use serde_json::Value;
@@ -125,25 +125,44 @@ fn an_engine_that_is_killed_again_and_again_loses_nothing_and_doubles_nothing() 
 
     // A person looks after every other unknown one: done if the service has it, and else mended by hand.
     let mut by_hand = 0;
-    eventually("every incident is resolved", Duration::from_secs(120), || {
-        producer.poll(Duration::ZERO);
-        for run in engine.get("/api/v1/runs?limit=1000&state=unknown")["runs"].as_array().unwrap() {
-            let id = run["id"].as_str().unwrap();
-            let key = engine.get(&format!("/api/v1/runs/{id}"))["outbox"]["key"].as_str().unwrap().to_owned();
-            let arrived = world.endpoint.received().iter().any(|r| self::key(r) == key);
-            let outcome = if arrived { "succeeded" } else { "failed" };
-            engine.cli(&["run", "settle", id, outcome, "--notes", "looked"]);
-            if !arrived {
-                by_hand += 1;
-                let host = run["target"]["name"].as_str().unwrap();
-                let event = alert(&format!("by hand|{host}"), "service.down", host, "resolved");
-                send(&producer, &topic, host, event.as_bytes(), None);
+    eventually_or(
+        "every incident is resolved",
+        Duration::from_secs(60),
+        || {
+            producer.poll(Duration::ZERO);
+            for run in engine.get("/api/v1/runs?limit=1000&state=unknown")["runs"].as_array().unwrap() {
+                let id = run["id"].as_str().unwrap();
+                let key = engine.get(&format!("/api/v1/runs/{id}"))["outbox"]["key"].as_str().unwrap().to_owned();
+                let arrived = world.endpoint.received().iter().any(|r| self::key(r) == key);
+                let outcome = if arrived { "succeeded" } else { "failed" };
+                engine.cli(&["run", "settle", id, outcome, "--notes", "looked"]);
+                if !arrived {
+                    by_hand += 1;
+                    let host = run["target"]["name"].as_str().unwrap();
+                    let event = alert(&format!("by hand|{host}"), "service.down", host, "resolved");
+                    send(&producer, &topic, host, event.as_bytes(), None);
+                }
             }
-        }
-        let open = engine.incidents("&state=open").len();
-        let all = engine.incidents("").len();
-        (open == 0 && all == expected.len()).then_some(())
-    });
+            let open = engine.incidents("&state=open").len();
+            let all = engine.incidents("").len();
+            (open == 0 && all == expected.len()).then_some(())
+        },
+        || {
+            let open = engine.incidents("&state=open");
+            let runs: Vec<_> = open
+                .iter()
+                .map(|i| engine.get(&format!("/api/v1/incidents/{}", i["number"].as_str().unwrap())))
+                .collect();
+            format!(
+                "{} incidents of {}, {} open, the first is {:#}; {}",
+                engine.incidents("").len(),
+                expected.len(),
+                open.len(),
+                runs.first().unwrap_or(&Value::Null),
+                engine.get("/ready")
+            )
+        },
+    );
     flush(&producer);
     let effects = world.endpoint.done().iter().filter(|d| d.path != "/notify" && d.path != "/long-job").count() as u64;
     let total = i64::try_from(events + malformed + effects + by_hand + 1).unwrap();

@@ -70,7 +70,8 @@ fn an_incident_is_listed_shown_acknowledged_and_resolved_by_a_person() {
     assert_eq!(engine.cli(&["incident", "resolve", &number, "--notes", "again"]).status.code(), Some(2));
     let out = engine.cli(&["incident", "show", "INC9999999"]);
     assert!(out.status.code() == Some(2) && text(&out).contains("there is no incident"), "{}", text(&out));
-    let json: Value = serde_json::from_slice(&engine.cli(&["incident", "list", "--state", "all", "--json"]).stdout).unwrap();
+    let json: Value =
+        serde_json::from_slice(&engine.cli(&["incident", "list", "--state", "all", "--json"]).stdout).unwrap();
     assert_eq!(json["incidents"].as_array().unwrap().len(), 1);
 }
 
@@ -174,8 +175,12 @@ fn a_halt_stops_runs_within_a_second_while_pages_go_on_and_a_resume_needs_a_reas
     assert_eq!(world.received("/clean-disk").len(), at_most);
     well(&engine.cli(&["resume", "--reason", "it was a false alarm"]));
     eventually("halted runs go after the resume", SOON, || (world.received("/clean-disk").len() == sent).then_some(()));
-    let keys: std::collections::BTreeSet<_> =
-        world.raw_log().iter().filter(|r| r.path() == "/clean-disk").map(|r| r.header("idempotency-key").unwrap().to_owned()).collect();
+    let keys: std::collections::BTreeSet<_> = world
+        .raw_log()
+        .iter()
+        .filter(|r| r.path() == "/clean-disk")
+        .map(|r| r.header("idempotency-key").unwrap().to_owned())
+        .collect();
     assert_eq!(keys.len(), sent, "each once");
 }
 
@@ -209,7 +214,9 @@ fn touching_the_halt_file_is_enough_and_a_halt_may_be_of_one_playbook_only() {
     std::fs::write(world.data().join("HALT"), "").unwrap();
     post(&engine, &disk("1", "host-1", "/var", 95));
     let run = run_of(&engine, "host-1", "pending");
-    eventually("halted by the file", SOON, || verdict(&engine, &run, "halt").filter(|v| v.contains("defer") || v.contains("halted")));
+    eventually("halted by the file", SOON, || {
+        verdict(&engine, &run, "halt").filter(|v| v.contains("defer") || v.contains("halted"))
+    });
     assert!(well_or_found(&engine.cli(&["status"])).contains("HALTED"));
     assert_eq!(world.received("/clean-disk").len(), 0);
     well(&engine.cli(&["resume", "--reason", "looked"]));
@@ -221,7 +228,9 @@ fn touching_the_halt_file_is_enough_and_a_halt_may_be_of_one_playbook_only() {
     post(&engine, &alert("3", "service.down", "host-3", "firing"));
     run_of(&engine, "host-3", "succeeded");
     let run = run_of(&engine, "host-2", "pending");
-    eventually("halted by playbook", SOON, || verdict(&engine, &run, "halt").filter(|v| v.contains("it removes too much")));
+    eventually("halted by playbook", SOON, || {
+        verdict(&engine, &run, "halt").filter(|v| v.contains("it removes too much"))
+    });
     well(&engine.cli(&["resume", "--playbook", "clean-disk", "--reason", "mended"]));
     run_of(&engine, "host-2", "succeeded");
     assert_eq!((world.received("/clean-disk").len(), world.received("/restart-service").len()), (2, 1));
@@ -295,9 +304,13 @@ fn without_a_configuration_it_starts_on_embedded_defaults_and_says_how_to_point_
     let world = World::new();
     // The port of the defaults is the only one that this test cannot choose.
     eventually("port 8600 is free", Duration::from_secs(60), || std::net::TcpListener::bind("127.0.0.1:8600").ok());
-    let mut engine =
-        EngineProcess::spawn_at(world.folder.path(), vec!["run".to_owned()], "http://127.0.0.1:8600");
-    assert_eq!(engine.post("/api/v1/events/webhook", &serde_json::from_str(&alert("1", "test.note", "h", "firing")).unwrap()).0, 202);
+    let mut engine = EngineProcess::spawn_at(world.folder.path(), vec!["run".to_owned()], "http://127.0.0.1:8600");
+    assert_eq!(
+        engine
+            .post("/api/v1/events/webhook", &serde_json::from_str(&alert("1", "test.note", "h", "firing")).unwrap())
+            .0,
+        202
+    );
     eventually("its incident", SOON, || (engine.incidents("").len() == 1).then_some(()));
     let log = engine.log_text();
     for word in ["deploy/paramedic.yaml", "kafka.brokers", "http://127.0.0.1:8600/", "paramedic run -c"] {

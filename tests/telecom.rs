@@ -78,7 +78,7 @@ fn data() -> &'static Data {
     })
 }
 
-/// DESIGN.md, "One clock per shard": a resolve closes its key; with nothing open it is parked for 60 s; a firing that
+/// docs/ARCHITECTURE.md: a resolve closes its key; with nothing open it is parked for 60 s; a firing that
 /// began before the closing resolve is late.
 #[derive(Default)]
 struct Model {

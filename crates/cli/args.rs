@@ -18,13 +18,13 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
                   paramedic run                        the engine; page and API at http://127.0.0.1:8600\n\n\
                   Exit codes: 0 well, 1 found something, 2 could not run."
 )]
-pub struct Cli {
+pub(crate) struct Cli {
     #[command(subcommand)]
-    pub command: Command,
+    pub(crate) command: Command,
 }
 
 #[derive(Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Show the whole loop on embedded parts: broker, store, playbook service, a host that fails
     Demo(DemoArgs),
     /// Run the engine; or list, show and settle runs of playbooks
@@ -55,33 +55,33 @@ pub enum Command {
 
 /// How to reach a running engine.
 #[derive(Args, Clone)]
-pub struct ApiArgs {
+pub(crate) struct ApiArgs {
     /// Where the engine listens
     #[arg(long, env = "PARAMEDIC_URL", default_value = "http://127.0.0.1:8600", global = true)]
-    pub url: String,
+    pub(crate) url: String,
     /// Who acts; stands in the history
     #[arg(long, env = "USER", default_value = "operator", global = true)]
-    pub by: String,
+    pub(crate) by: String,
     /// Print JSON
     #[arg(long, global = true)]
-    pub json: bool,
+    pub(crate) json: bool,
 }
 
 #[derive(Args)]
-pub struct DemoArgs {
+pub(crate) struct DemoArgs {
     /// Break a part, and see how that looks; exits with 1
     #[arg(long = "break", value_name = "PART")]
-    pub break_part: Option<BreakPart>,
+    pub(crate) break_part: Option<BreakPart>,
     /// Stay up with the page until Ctrl-C
     #[arg(long)]
-    pub serve: bool,
+    pub(crate) serve: bool,
     /// Show the engine's log
     #[arg(long)]
-    pub verbose: bool,
+    pub(crate) verbose: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum BreakPart {
+pub(crate) enum BreakPart {
     /// The playbook service answers, and repairs nothing
     Playbook,
     /// The fix works, and monitoring never says so
@@ -92,28 +92,28 @@ pub enum BreakPart {
 
 #[derive(Args)]
 #[command(args_conflicts_with_subcommands = true)]
-pub struct RunArgs {
+pub(crate) struct RunArgs {
     #[command(subcommand)]
-    pub command: Option<RunCommand>,
+    pub(crate) command: Option<RunCommand>,
     #[command(flatten)]
-    pub engine: EngineArgs,
+    pub(crate) engine: EngineArgs,
 }
 
 #[derive(Args)]
-pub struct EngineArgs {
+pub(crate) struct EngineArgs {
     /// Configuration file; without one: embedded defaults
     #[arg(short, long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
     /// Decide, and do nothing: grants capped at observe, nothing kept, nothing sent
     #[arg(long)]
-    pub dry_run: bool,
+    pub(crate) dry_run: bool,
     /// Log as JSON lines
     #[arg(long)]
-    pub log_json: bool,
+    pub(crate) log_json: bool,
 }
 
 #[derive(Subcommand)]
-pub enum RunCommand {
+pub(crate) enum RunCommand {
     /// List runs of playbooks, newest first
     List {
         #[command(flatten)]
@@ -148,105 +148,105 @@ pub enum RunCommand {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Settled {
+pub(crate) enum Settled {
     Succeeded,
     Failed,
 }
 
 #[derive(Args)]
-pub struct CheckArgs {
+pub(crate) struct CheckArgs {
     /// Rulebooks, or folders of them
     #[arg(required = true)]
-    pub paths: Vec<PathBuf>,
+    pub(crate) paths: Vec<PathBuf>,
     /// How to print
     #[arg(long, value_enum, default_value = "human")]
-    pub format: Format,
+    pub(crate) format: Format,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub(crate) enum Format {
     Human,
     Json,
 }
 
 #[derive(Args)]
-pub struct TestArgs {
+pub(crate) struct TestArgs {
     /// Folders of rulebooks with their scenarios (*.test.yaml)
     #[arg(required = true)]
-    pub paths: Vec<PathBuf>,
+    pub(crate) paths: Vec<PathBuf>,
     /// Print JSON
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
     /// Show what happened also where a scenario passed
     #[arg(long)]
-    pub verbose: bool,
+    pub(crate) verbose: bool,
 }
 
 #[derive(Args)]
-pub struct ReplayArgs {
+pub(crate) struct ReplayArgs {
     /// Folder of rulebooks
     #[arg(long, required_unless_present = "journal")]
-    pub rules: Option<PathBuf>,
+    pub(crate) rules: Option<PathBuf>,
     /// File of events, one message a line; `-` is standard input
     #[arg(long, required_unless_present = "journal")]
-    pub events: Option<PathBuf>,
+    pub(crate) events: Option<PathBuf>,
     /// The format of its messages
     #[arg(long, default_value = "paramedic")]
-    pub format: String,
+    pub(crate) format: String,
     /// Configuration items and relations to begin with (YAML)
     #[arg(long, value_name = "FILE")]
-    pub cmdb: Option<PathBuf>,
+    pub(crate) cmdb: Option<PathBuf>,
     /// The source that the events are from, as its name in paramedic.yaml
     #[arg(long, default_value = "replay")]
-    pub source: String,
+    pub(crate) source: String,
     /// Which scope an event is in, such as event.labels.site
     #[arg(long)]
-    pub scope: Option<String>,
+    pub(crate) scope: Option<String>,
     /// Sort the events first
     #[arg(long, value_enum)]
-    pub sort: Option<Sort>,
+    pub(crate) sort: Option<Sort>,
     /// What runs report: success after a second, nothing, or failure
     #[arg(long, value_enum, default_value = "ok")]
-    pub runs: Runs,
+    pub(crate) runs: Runs,
     /// Threads, each with some of the scopes
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
-    pub threads: u16,
+    pub(crate) threads: u16,
     /// Events a batch
     #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u32).range(1..))]
-    pub batch: u32,
+    pub(crate) batch: u32,
     /// Repeat a live history from its sources and its journal, and compare the digests
     #[arg(long)]
-    pub journal: bool,
+    pub(crate) journal: bool,
     /// With --journal: the engine's configuration file
     #[arg(short, long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Sort {
+pub(crate) enum Sort {
     Time,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Runs {
+pub(crate) enum Runs {
     Ok,
     Silent,
     Fail,
 }
 
 #[derive(Args)]
-pub struct IncidentArgs {
+pub(crate) struct IncidentArgs {
     #[command(subcommand)]
-    pub command: IncidentCommand,
+    pub(crate) command: IncidentCommand,
     #[command(flatten)]
-    pub api: ApiArgs,
+    pub(crate) api: ApiArgs,
 }
 
 #[derive(Subcommand)]
-pub enum IncidentCommand {
+pub(crate) enum IncidentCommand {
     /// List incidents, newest first
     List {
         /// open, all, new, in_progress, on_hold, resolved, closed, canceled
@@ -286,34 +286,34 @@ pub enum IncidentCommand {
 }
 
 #[derive(Args)]
-pub struct ApproveArgs {
+pub(crate) struct ApproveArgs {
     /// The run's id
-    pub run: String,
+    pub(crate) run: String,
     #[command(flatten)]
-    pub api: ApiArgs,
+    pub(crate) api: ApiArgs,
 }
 
 #[derive(Args)]
-pub struct RejectArgs {
+pub(crate) struct RejectArgs {
     /// The run's id
-    pub run: String,
+    pub(crate) run: String,
     /// Why not
     #[arg(long)]
-    pub reason: String,
+    pub(crate) reason: String,
     #[command(flatten)]
-    pub api: ApiArgs,
+    pub(crate) api: ApiArgs,
 }
 
 #[derive(Args)]
-pub struct CiArgs {
+pub(crate) struct CiArgs {
     #[command(subcommand)]
-    pub command: CiCommand,
+    pub(crate) command: CiCommand,
     #[command(flatten)]
-    pub api: ApiArgs,
+    pub(crate) api: ApiArgs,
 }
 
 #[derive(Subcommand)]
-pub enum CiCommand {
+pub(crate) enum CiCommand {
     /// Import a file: `cis: [{name, class, environment, attributes}]`, `relations: [{from, kind, to}]`
     Import {
         /// YAML or JSON
@@ -334,43 +334,43 @@ pub enum CiCommand {
 }
 
 #[derive(Args)]
-pub struct HaltArgs {
-    /// Why
-    #[arg(long, default_value = "")]
-    pub reason: String,
+pub(crate) struct HaltArgs {
+    /// Why; a resume needs it
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(crate) reason: String,
     /// Only runs of this playbook
     #[arg(long, group = "what")]
-    pub playbook: Option<String>,
+    pub(crate) playbook: Option<String>,
     /// Only runs asked for by this rulebook
     #[arg(long, group = "what")]
-    pub rulebook: Option<String>,
+    pub(crate) rulebook: Option<String>,
     /// Only targets in this environment
     #[arg(long, group = "what")]
-    pub environment: Option<String>,
+    pub(crate) environment: Option<String>,
     /// Only targets of this class
     #[arg(long, group = "what")]
-    pub ci_class: Option<String>,
+    pub(crate) ci_class: Option<String>,
     /// The engine's data folder, whose halt file is written when no engine answers
     #[arg(long, default_value = "./paramedic-data")]
-    pub data: PathBuf,
+    pub(crate) data: PathBuf,
     #[command(flatten)]
-    pub api: ApiArgs,
+    pub(crate) api: ApiArgs,
 }
 
 #[derive(Args)]
-pub struct StatusArgs {
+pub(crate) struct StatusArgs {
     #[command(flatten)]
-    pub api: ApiArgs,
+    pub(crate) api: ApiArgs,
 }
 
 #[derive(Args)]
-pub struct AuditArgs {
+pub(crate) struct AuditArgs {
     #[command(subcommand)]
-    pub command: AuditCommand,
+    pub(crate) command: AuditCommand,
 }
 
 #[derive(Subcommand)]
-pub enum AuditCommand {
+pub(crate) enum AuditCommand {
     /// Recompute every hash from the first row on; exit 1 where one does not follow
     Verify {
         /// The engine's data folder

@@ -6,7 +6,7 @@ use paramedic_store::{SqliteStore, Store as _};
 use crate::args::{AuditArgs, AuditCommand};
 use crate::{Done, Outcome};
 
-pub fn audit(args: &AuditArgs) -> Outcome {
+pub(crate) fn audit(args: &AuditArgs) -> Outcome {
     let AuditCommand::Verify { data, json } = &args.command;
     let path = data.join("paramedic.db");
     let store = SqliteStore::open_read_only(&path)

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::args::{CheckArgs, Format};
 use crate::{Done, Outcome, rules};
 
-pub fn check(args: &CheckArgs) -> Outcome {
+pub(crate) fn check(args: &CheckArgs) -> Outcome {
     let files = rules::read(&args.paths)?;
     let loaded = rules::load(&files, &Grants::AsAsked);
     let count = |level: Gravity| loaded.diagnostics.iter().filter(|d| d.level == level).count();

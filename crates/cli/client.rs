@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::args::ApiArgs;
 
 /// A client of one engine.
-pub struct Client {
+pub(crate) struct Client {
     http: reqwest::blocking::Client,
     url: String,
     token: Option<String>,
@@ -16,7 +16,7 @@ pub struct Client {
 
 /// No engine answers, or it says no.
 #[derive(Debug, thiserror::Error)]
-pub enum ApiError {
+pub(crate) enum ApiError {
     /// Nobody listens there.
     #[error("no engine answers at {0}; start one with `paramedic run`, or name another with --url")]
     Away(String),
@@ -27,7 +27,7 @@ pub enum ApiError {
 
 impl Client {
     /// For the engine that the arguments name; its token is in PARAMEDIC_TOKEN.
-    pub fn new(args: &ApiArgs) -> anyhow::Result<Self> {
+    pub(crate) fn new(args: &ApiArgs) -> anyhow::Result<Self> {
         let http = reqwest::blocking::Client::builder()
             .timeout(Duration::from_secs(40))
             .connect_timeout(Duration::from_secs(2))
@@ -39,12 +39,12 @@ impl Client {
     }
 
     /// GET, as JSON.
-    pub fn get(&self, path: &str, query: &[(&str, String)]) -> anyhow::Result<Value> {
+    pub(crate) fn get(&self, path: &str, query: &[(&str, String)]) -> anyhow::Result<Value> {
         self.send(self.http.get(self.at(path)).query(query))
     }
 
     /// POST of JSON, as JSON.
-    pub fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+    pub(crate) fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
         self.send(self.http.post(self.at(path)).json(body))
     }
 

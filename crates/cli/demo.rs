@@ -30,7 +30,7 @@ const PLAYBOOKS: &str = include_str!("demo/rules/playbooks.yaml");
 const CMDB: &str = "cis:\n  - { name: web-1, class: server, environment: demo }\n  \
                     - { name: db-1, class: server, environment: demo }\n";
 
-pub fn demo(args: &DemoArgs) -> Outcome {
+pub(crate) fn demo(args: &DemoArgs) -> Outcome {
     logging(false, if args.verbose { "info" } else { "off" });
     let folder = tempfolder()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;

@@ -1,5 +1,6 @@
 //! `paramedic run`: the engine, its page and its API, in one process.
 
+use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,7 +18,7 @@ use serde_json::json;
 use crate::args::{EngineArgs, RunArgs};
 use crate::{Done, Outcome, operate, rules};
 
-pub fn run_or_list(args: RunArgs) -> Outcome {
+pub(crate) fn run_or_list(args: RunArgs) -> Outcome {
     match args.command {
         Some(command) => operate::runs(command),
         None => run(&args.engine),
@@ -57,10 +58,11 @@ fn run(args: &EngineArgs) -> Outcome {
 }
 
 /// Logs to stderr; `PARAMEDIC_LOG` sets what, as `debug` or `paramedic_runtime=debug`.
-pub fn logging(as_json: bool, default: &str) {
+pub(crate) fn logging(as_json: bool, default: &str) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("PARAMEDIC_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let ansi = std::io::stderr().is_terminal();
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi);
     let done = if as_json { builder.json().try_init() } else { builder.with_target(false).try_init() };
     if let Err(error) = done {
         eprintln!("no logs: {error}");
@@ -96,17 +98,17 @@ fn welcome(args: &EngineArgs, config: &Config, set: &RuleSet) {
 }
 
 /// A running engine with its server.
-pub struct Engine {
+pub(crate) struct Engine {
     live: Live,
     server: tokio::task::JoinHandle<std::io::Result<()>>,
     stop_server: tokio_util::sync::CancellationToken,
     /// Where it listens.
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 impl Engine {
     /// Starts the shell and the server.
-    pub async fn start(config: Config, set: Arc<RuleSet>, store: Arc<dyn Store>) -> anyhow::Result<Self> {
+    pub(crate) async fn start(config: Config, set: Arc<RuleSet>, store: Arc<dyn Store>) -> anyhow::Result<Self> {
         let token = config.token.as_deref().map(secret).transpose().context("token")?.map(SecretString::from);
         let webhooks = webhooks(&config)?;
         let listener = tokio::net::TcpListener::bind(&config.listen)
@@ -147,12 +149,12 @@ impl Engine {
     }
 
     /// What is not right with it.
-    pub fn troubles(&self) -> Vec<String> {
+    pub(crate) fn troubles(&self) -> Vec<String> {
         self.live.troubles().list()
     }
 
     /// Until a signal comes, or the engine must not go on (true).
-    pub async fn wait(&self) -> bool {
+    pub(crate) async fn wait(&self) -> bool {
         let failed = self.live.failed();
         let ended = async {
             while !failed.load(Ordering::Relaxed) {
@@ -166,7 +168,7 @@ impl Engine {
     }
 
     /// Stops taking requests, then the shell: what was begun is committed.
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.stop_server.cancel();
         if tokio::time::timeout(Duration::from_secs(5), self.server).await.is_err() {
             tracing::warn!("open HTTP connections were cut");

@@ -32,7 +32,7 @@ fn print(api: &ApiArgs, value: &Value, human: impl FnOnce(&Value) -> String) {
     }
 }
 
-pub fn incident(args: IncidentArgs) -> Outcome {
+pub(crate) fn incident(args: IncidentArgs) -> Outcome {
     let client = Client::new(&args.api)?;
     let by = &args.api.by;
     match args.command {
@@ -82,7 +82,7 @@ fn incident_table(incidents: &[Value]) -> String {
     )
 }
 
-pub fn runs(command: RunCommand) -> Outcome {
+pub(crate) fn runs(command: RunCommand) -> Outcome {
     match command {
         RunCommand::List { api, state, limit } => {
             let mut query = vec![("limit", limit.to_string())];
@@ -147,7 +147,7 @@ fn whole_id(client: &Client, run: &str) -> anyhow::Result<String> {
     }
 }
 
-pub fn approve(args: &ApproveArgs) -> Outcome {
+pub(crate) fn approve(args: &ApproveArgs) -> Outcome {
     let client = Client::new(&args.api)?;
     let id = whole_id(&client, &args.run)?;
     let answer = client.post(&format!("/api/v1/runs/{id}/approve?{WAIT}"), &json!({"by": args.api.by}))?;
@@ -155,7 +155,7 @@ pub fn approve(args: &ApproveArgs) -> Outcome {
     Ok(Done::Well)
 }
 
-pub fn reject(args: &RejectArgs) -> Outcome {
+pub(crate) fn reject(args: &RejectArgs) -> Outcome {
     let client = Client::new(&args.api)?;
     let id = whole_id(&client, &args.run)?;
     let body = json!({"by": args.api.by, "reason": args.reason});
@@ -164,7 +164,7 @@ pub fn reject(args: &RejectArgs) -> Outcome {
     Ok(Done::Well)
 }
 
-pub fn ci(args: CiArgs) -> Outcome {
+pub(crate) fn ci(args: CiArgs) -> Outcome {
     let client = Client::new(&args.api)?;
     match args.command {
         CiCommand::Import { file, scope } => {
@@ -222,7 +222,7 @@ fn halt_scope(args: &HaltArgs) -> HaltScope {
 }
 
 /// Easy: when no engine answers, the halt file is written all the same, and holds when one starts.
-pub fn halt(args: &HaltArgs) -> Outcome {
+pub(crate) fn halt(args: &HaltArgs) -> Outcome {
     let scope = halt_scope(args);
     // Who is in a hurry need not give one; the record wants some.
     let reason = if args.reason.trim().is_empty() { "no reason given" } else { &args.reason };
@@ -255,7 +255,7 @@ pub fn halt(args: &HaltArgs) -> Outcome {
 }
 
 /// Deliberate: over the API, with a reason.
-pub fn resume(args: &HaltArgs) -> Outcome {
+pub(crate) fn resume(args: &HaltArgs) -> Outcome {
     if args.reason.trim().is_empty() {
         bail!("say why it is safe to resume: --reason \"...\"");
     }
@@ -272,7 +272,7 @@ pub fn resume(args: &HaltArgs) -> Outcome {
     Ok(Done::Well)
 }
 
-pub fn status(args: &StatusArgs) -> Outcome {
+pub(crate) fn status(args: &StatusArgs) -> Outcome {
     let answer = Client::new(&args.api)?.get("/api/v1/status", &[])?;
     print(&args.api, &answer, |a| {
         let mut out =

@@ -15,7 +15,7 @@ use crate::{Done, Outcome, rules};
 
 mod journal;
 
-pub fn replay(args: &ReplayArgs) -> Outcome {
+pub(crate) fn replay(args: &ReplayArgs) -> Outcome {
     if args.journal {
         return journal::replay(args);
     }

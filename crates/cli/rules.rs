@@ -9,7 +9,7 @@ use paramedic_model::Grants;
 use paramedic_rulebook::{Loaded, RuleSet};
 
 /// Every YAML file below the paths.
-pub fn read(paths: &[PathBuf]) -> anyhow::Result<BTreeMap<String, String>> {
+pub(crate) fn read(paths: &[PathBuf]) -> anyhow::Result<BTreeMap<String, String>> {
     let mut files = BTreeMap::new();
     for path in paths {
         files.extend(paramedic_runtime::rules::read_folder(path).map_err(anyhow::Error::msg)?);
@@ -18,12 +18,12 @@ pub fn read(paths: &[PathBuf]) -> anyhow::Result<BTreeMap<String, String>> {
 }
 
 /// Loads the rulebooks among the files.
-pub fn load(files: &BTreeMap<String, String>, grants: &Grants) -> Loaded {
+pub(crate) fn load(files: &BTreeMap<String, String>, grants: &Grants) -> Loaded {
     paramedic_runtime::rules::load_with(files, grants)
 }
 
 /// Loads a folder; its errors are printed, and end the command.
-pub fn set(folder: &Path, grants: &Grants) -> anyhow::Result<Arc<RuleSet>> {
+pub(crate) fn set(folder: &Path, grants: &Grants) -> anyhow::Result<Arc<RuleSet>> {
     let files = read(&[folder.to_owned()])?;
     let loaded = load(&files, grants);
     for diagnostic in loaded.diagnostics.iter().filter(|d| d.is_error()) {

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::args::TestArgs;
 use crate::{Done, Outcome, rules};
 
-pub fn test(args: &TestArgs) -> Outcome {
+pub(crate) fn test(args: &TestArgs) -> Outcome {
     let files = rules::read(&args.paths)?;
     let loaded = rules::load(&files, &Grants::AsAsked);
     let Some(set) = loaded.set.map(Arc::new) else {

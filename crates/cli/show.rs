@@ -4,12 +4,12 @@ use comfy_table::{Table, presets};
 use serde_json::Value;
 
 /// A text of a member, or a dash.
-pub fn text<'v>(value: &'v Value, name: &str) -> &'v str {
+pub(crate) fn text<'v>(value: &'v Value, name: &str) -> &'v str {
     value[name].as_str().filter(|t| !t.is_empty()).unwrap_or("-")
 }
 
 /// A table without frame.
-pub fn table(headings: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+pub(crate) fn table(headings: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(headings.iter().copied());
     for row in rows {
@@ -19,18 +19,18 @@ pub fn table(headings: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> 
 }
 
 /// Texts of events are anybody's: what could move a terminal's cursor is not printed.
-pub fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 /// A time without its fractions.
-pub fn short_time(value: &Value) -> String {
+pub(crate) fn short_time(value: &Value) -> String {
     let text = value.as_str().unwrap_or("-");
     text.split_once('.').map_or_else(|| text.to_owned(), |(seconds, _)| format!("{seconds}Z"))
 }
 
 /// An incident with its timeline.
-pub fn incident(record: &Value) -> String {
+pub(crate) fn incident(record: &Value) -> String {
     let i = &record["incident"];
     let mut out = format!(
         "{}  priority {}  {}  {}\n  about {}   rule {}/{}   opened {}\n",
@@ -66,7 +66,7 @@ pub fn incident(record: &Value) -> String {
 }
 
 /// Runs as a table.
-pub fn run_table(runs: &[Value]) -> String {
+pub(crate) fn run_table(runs: &[Value]) -> String {
     table(
         &["RUN", "PLAYBOOK", "TARGET", "STATE", "VERDICT", "DECIDED", "MESSAGE"],
         runs.iter().map(|r| {

@@ -27,6 +27,25 @@ pub fn eventually<T>(what: &str, within: Duration, mut look: impl FnMut() -> Opt
     }
 }
 
+/// [`eventually`], which also tells how it stands when it did not come.
+pub fn eventually_or<T>(
+    what: &str,
+    within: Duration,
+    mut look: impl FnMut() -> Option<T>,
+    how_it_stands: impl FnOnce() -> String,
+) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        if started.elapsed() >= within {
+            panic!("{what}: not within {within:?}; {}", how_it_stands());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// A Kafka: the real one that KAFKA_BROKERS names, else librdkafka's embedded one.
 pub enum Broker {
     Real(String),

@@ -10,7 +10,7 @@ use paramedic_store::{IncidentFilter, RunFilter, Store};
 use super::world::World;
 
 /// How the demo ends.
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// One host was repaired and verified; for the other a person was paged.
     Closed,
     /// Not so, for the reason given.
@@ -18,7 +18,7 @@ pub enum Verdict {
 }
 
 /// Reads the history as it grows, and tells it.
-pub struct Story {
+pub(crate) struct Story {
     store: Arc<dyn Store>,
     next: u64,
     began: Option<Timestamp>,
@@ -26,12 +26,12 @@ pub struct Story {
 }
 
 impl Story {
-    pub fn new(store: Arc<dyn Store>) -> Self {
+    pub(crate) fn new(store: Arc<dyn Store>) -> Self {
         Self { store, next: 1, began: None, names: BTreeMap::new() }
     }
 
     /// Prints what is new.
-    pub fn tell(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn tell(&mut self) -> anyhow::Result<()> {
         for row in self.store.history_of_scope("default", self.next, 200)? {
             self.next = row.seq + 1;
             if let Some(line) = self.line(&row)? {
@@ -101,7 +101,7 @@ impl Story {
     }
 
     /// Judged by the records, and by the playbook service's own log of effects.
-    pub fn verdict(&self, world: &World) -> anyhow::Result<Option<Verdict>> {
+    pub(crate) fn verdict(&self, world: &World) -> anyhow::Result<Option<Verdict>> {
         let (Some(web), Some(db)) = (self.about("web-1")?, self.about("db-1")?) else { return Ok(None) };
         let paged =
             |about: &str| world.requests("/notify").iter().any(|p| p["incident"]["about"].as_str() == Some(about));
@@ -127,7 +127,7 @@ impl Story {
     }
 
     /// What the playbook service saw, beside what the records say.
-    pub fn summary(&self, world: &World, verdict: &Verdict) -> anyhow::Result<()> {
+    pub(crate) fn summary(&self, world: &World, verdict: &Verdict) -> anyhow::Result<()> {
         println!("\nThe playbook service's own log:");
         for done in world.done() {
             let what = if done.path == "/notify" { "page" } else { "playbook" };

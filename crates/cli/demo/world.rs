@@ -16,12 +16,12 @@ use serde_json::{Value, json};
 use crate::args::BreakPart;
 
 /// The topic that monitoring publishes to.
-pub const TOPIC: &str = "monitoring.events";
+pub(crate) const TOPIC: &str = "monitoring.events";
 /// How often monitoring samples.
 const EVERY: Duration = Duration::from_millis(250);
 
 /// Everything around the engine.
-pub struct World {
+pub(crate) struct World {
     cluster: MockCluster<'static, DefaultProducerContext>,
     endpoint: FakeEndpoint,
     disk: Arc<AtomicU32>,
@@ -31,7 +31,7 @@ pub struct World {
 }
 
 impl World {
-    pub async fn build(broken: Option<BreakPart>) -> anyhow::Result<Self> {
+    pub(crate) async fn build(broken: Option<BreakPart>) -> anyhow::Result<Self> {
         let cluster = MockCluster::new(1).context("the embedded broker")?;
         cluster.create_topic(TOPIC, 1, 1).context("the embedded broker's topic")?;
         let endpoint = FakeEndpoint::start(None).await.context("the playbook service")?;
@@ -50,33 +50,33 @@ impl World {
         Ok(Self { cluster, endpoint, disk, broken, stop, monitoring: Mutex::new(None) })
     }
 
-    pub fn brokers(&self) -> String {
+    pub(crate) fn brokers(&self) -> String {
         self.cluster.bootstrap_servers()
     }
 
-    pub fn endpoint_url(&self, path: &str) -> String {
+    pub(crate) fn endpoint_url(&self, path: &str) -> String {
         self.endpoint.url(path)
     }
 
     /// What the playbook service did, by its own log.
-    pub fn done(&self) -> Vec<Done> {
+    pub(crate) fn done(&self) -> Vec<Done> {
         self.endpoint.done()
     }
 
     /// Requests that reached a path of the playbook service, by its own log of raw bytes: their bodies.
-    pub fn requests(&self, path: &str) -> Vec<Value> {
+    pub(crate) fn requests(&self, path: &str) -> Vec<Value> {
         let received = self.endpoint.received();
         let of_path = received.iter().filter(|r| r.path() == path);
         of_path.filter_map(|r| serde_json::from_str(r.body()).ok()).collect()
     }
 
     /// How full the disk really is.
-    pub fn disk(&self) -> u32 {
+    pub(crate) fn disk(&self) -> u32 {
         self.disk.load(Ordering::SeqCst)
     }
 
     /// Monitoring begins to publish.
-    pub fn begin(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn begin(&mut self) -> anyhow::Result<()> {
         if self.broken == Some(BreakPart::Kafka) {
             self.cluster.broker_down(1).context("breaking the broker")?;
         }
@@ -94,7 +94,7 @@ impl World {
     }
 
     /// Monitoring ends.
-    pub fn end(&self) {
+    pub(crate) fn end(&self) {
         self.stop.store(true, Ordering::SeqCst);
         if let Ok(mut thread) = self.monitoring.lock()
             && let Some(thread) = thread.take()

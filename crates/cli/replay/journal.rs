@@ -15,7 +15,7 @@ use paramedic_store::{Position, SqliteStore, Store};
 use crate::args::ReplayArgs;
 use crate::{Done, Outcome};
 
-pub fn replay(args: &ReplayArgs) -> Outcome {
+pub(crate) fn replay(args: &ReplayArgs) -> Outcome {
     let config = match &args.config {
         Some(path) => Config::read(path)?,
         None => Config::default(),

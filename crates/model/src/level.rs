@@ -41,7 +41,7 @@ impl Level {
         }
     }
 
-    /// Default urgency (RECORDS: critical and major 1, minor and unknown 2, warning and info 3).
+    /// Default urgency (docs/rulebooks.md: critical and major 1, minor and unknown 2, warning and info 3).
     pub const fn urgency_of(severity: Severity) -> Self {
         match severity {
             Severity::Critical | Severity::Major => Level::High,

@@ -1,6 +1,6 @@
 //! Values of expressions, and how they compare.
 //!
-//! The one table of comparisons (RULEBOOKS.md): with a missing side, or between kinds that have no order between
+//! The one table of comparisons (docs/rulebooks.md): with a missing side, or between kinds that have no order between
 //! them, every comparison is false, `!=` too; numbers compare exactly, integers with floats too; NaN with nothing.
 
 use std::borrow::Cow;

@@ -33,7 +33,7 @@ enum Word {
     Running,
 }
 
-/// Words of `status`, in any case, without `-`, `_` and spaces (docs/formats.md, C6).
+/// Words of `status`, in any case, without `-`, `_` and spaces (RFC 9110).
 const WORDS: [(Word, &[&str]); 3] = [
     (Word::Success, &["success", "successful", "succeeded", "completed", "complete", "ok", "done", "finished"]),
     (

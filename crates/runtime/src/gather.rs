@@ -121,7 +121,8 @@ impl Gatherer {
         };
         if trouble != slot.reported {
             let down = i64::from(trouble.is_some());
-            self.metrics.source_down.with_label_values(&[feed.source.as_str()]).set(down);
+            let labels = [feed.source.as_str(), feed.position.as_str()];
+            self.metrics.source_down.with_label_values(&labels).set(down);
             match &trouble {
                 Some(why) => tracing::error!(source = feed.source, why, "source is down"),
                 None => tracing::info!(source = feed.source, "source is back"),

@@ -318,8 +318,16 @@ impl Keeper {
             stop: Arc::clone(&ended),
             troubles: self.troubles.clone(),
         };
-        let matcher_parts =
-            (webhook_feeds(&config.sources), Arc::clone(&self.sets), set, start, inputs, self.parts.metrics.clone());
+        let older = image.scopes.iter().any(|s| s.incidents.iter().any(|i| i.set != s.head.set));
+        let matcher_parts = (
+            webhook_feeds(&config.sources),
+            Arc::clone(&self.sets),
+            set,
+            start,
+            inputs,
+            self.parts.metrics.clone(),
+            older,
+        );
         thread::scope(|scope| {
             let gather = scope.spawn(move || gatherer.run(&gathered_out, &feeds_out));
             self.files(&positions, &readers_out, &awaited);
@@ -424,7 +432,7 @@ impl Keeper {
                     Ok(readers) => {
                         troubles.set("kafka", None);
                         for t in &topics {
-                            metrics.source_down.with_label_values(&[t.feed.source.as_str()]).set(0);
+                            metrics.source_down.with_label_values(&[t.feed.source.as_str(), t.name.as_str()]).set(0);
                         }
                         tracing::info!(partitions = readers.len(), "connected to Kafka");
                         awaited.fetch_add(readers.len(), Ordering::AcqRel);
@@ -441,7 +449,7 @@ impl Keeper {
                             told = true;
                         }
                         for t in &topics {
-                            metrics.source_down.with_label_values(&[t.feed.source.as_str()]).set(1);
+                            metrics.source_down.with_label_values(&[t.feed.source.as_str(), t.name.as_str()]).set(1);
                         }
                         troubles.set("kafka", Some(why));
                         thread::sleep(Duration::from_secs(1));
@@ -452,16 +460,16 @@ impl Keeper {
     }
 }
 
-type MatcherParts = (BTreeMap<String, Arc<Feed>>, Arc<Sets>, Arc<RuleSet>, Timestamp, Running, Metrics);
+type MatcherParts = (BTreeMap<String, Arc<Feed>>, Arc<Sets>, Arc<RuleSet>, Timestamp, Running, Metrics, bool);
 
 /// The matching stage. Its rule engine is made on its own thread.
 fn match_all(
-    (webhooks, sets, set, clock, inputs, metrics): MatcherParts,
+    (webhooks, sets, set, clock, inputs, metrics, older_rules): MatcherParts,
     batches: &crossbeam_channel::Receiver<crate::record::Gathered>,
     feeds: &crossbeam_channel::Receiver<Feed>,
     out: &Sender<crate::matching::Matched>,
 ) {
-    Matcher::new(webhooks, sets, Evaluator::new(set), clock, inputs, metrics).run(batches, feeds, out);
+    Matcher::new(webhooks, sets, Evaluator::new(set), clock, inputs, metrics, older_rules).run(batches, feeds, out);
 }
 
 /// A metric's label for a failed commit.

@@ -85,6 +85,8 @@ pub struct Matcher {
     pub inputs: Running,
     /// For counters.
     pub metrics: Metrics,
+    /// Open incidents may keep older rule sets: their `clear` may find what the active set does not.
+    older_rules: bool,
     id: String,
     /// Matched and filtered events by source, told to the metrics once a batch.
     tallies: Vec<(String, (u64, u64))>,
@@ -99,6 +101,7 @@ impl Matcher {
         clock: Timestamp,
         inputs: Running,
         metrics: Metrics,
+        older_rules: bool,
     ) -> Self {
         Self {
             feeds: Vec::new(),
@@ -108,6 +111,7 @@ impl Matcher {
             clock,
             inputs,
             metrics,
+            older_rules,
             id: String::new(),
             tallies: Vec::new(),
         }
@@ -200,6 +204,7 @@ impl Matcher {
                     && let Some(set) = self.sets.get(*set)
                 {
                     self.evaluator = Evaluator::new(set);
+                    self.older_rules = true;
                 }
                 let outcome = if body.is_operator() { "operator" } else { "report" };
                 self.metrics.inputs.with_label_values(&[INBOX, outcome]).inc();
@@ -239,11 +244,15 @@ impl Matcher {
             write_input_id(&event, &mut self.id);
             self.inputs.add(self.id.as_bytes());
             let matches = self.evaluator.matches(&event);
-            if matches.is_empty() && event.status == Status::Firing {
+            let nothing = matches.is_empty() && event.status == Status::Firing;
+            if nothing {
                 tally.1 += 1;
+            } else {
+                tally.0 += 1;
+            }
+            if nothing && !self.older_rules {
                 continue;
             }
-            tally.0 += 1;
             let scope = feed.scope.as_ref().map_or("default".into(), |s| s.scope(&event)).into_owned();
             let set = self.evaluator.set().digest;
             let input = Box::new(EventInput { event: event.into_owned(), matches, set });

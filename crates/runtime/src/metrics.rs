@@ -29,7 +29,7 @@ pub struct Metrics {
     pub commit_failures: IntCounterVec,
     /// The shard's clock, in seconds since 1970.
     pub clock: Gauge,
-    /// 1 while a source is stopped or away, by source.
+    /// 1 while a source is stopped or away, by source and partition.
     pub source_down: IntGaugeVec,
 }
 
@@ -77,7 +77,11 @@ impl Metrics {
             guards: counters("paramedic_guard_verdicts_total", "Guards that held back", &["guard", "verdict"])?,
             commit_failures: counters("paramedic_commit_failures_total", "Commits that failed", &["why"])?,
             clock,
-            source_down: gauges("paramedic_source_down", "1 while a source is stopped or away", &["source"])?,
+            source_down: gauges(
+                "paramedic_source_down",
+                "1 while a source is stopped or away",
+                &["source", "partition"],
+            )?,
         })
     }
 }

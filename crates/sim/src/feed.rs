@@ -30,7 +30,8 @@ pub(crate) fn feed(
 ) -> bool {
     shard.count_input(paramedic_engine::event_input_id(&event).as_bytes());
     let Sifted { matches, matched, goes_on } = sift(evaluator, &event);
-    if goes_on {
+    // An older rule set that an open incident keeps may find in it what the active one does not.
+    if goes_on || shard.keeps_older_rules() {
         let set = evaluator.set().digest;
         shard.event(stamp, scope, EventInput { event: event.into_owned(), matches, set });
     } else {

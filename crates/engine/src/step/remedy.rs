@@ -132,7 +132,11 @@ impl Cx<'_> {
             })?,
             TargetSpec::Computed(expr) => {
                 let name = self.with_event(incident, set, |evaluator, ctx| evaluator.target(*expr, ctx))?;
-                self.state.cmdb.named(&name).map_err(|e| e.to_string())?
+                // A CI that the expression looked up comes as its id.
+                match name.parse().ok().and_then(|id| self.state.cmdb.get(id)) {
+                    Some(ci) => ci,
+                    None => self.state.cmdb.named(&name).map_err(|e| e.to_string())?,
+                }
             }
         };
         Ok(Target { id: ci.id, name: ci.name.clone(), class: ci.class.clone(), environment: ci.environment.clone() })

@@ -48,13 +48,11 @@ impl ClientContext for Context {
         let now = Timestamp::from_secs(statistics.time);
         let mut health = self.health();
         health.away_since = if up { None } else { health.away_since.or(Some(now)) };
-        for (topic, t) in &statistics.topics {
-            for (partition, p) in &t.partitions {
-                if *partition >= 0 && p.hi_offset >= 0 {
-                    health.ends.insert((topic.clone(), *partition), p.hi_offset);
-                }
-            }
-        }
+        // Without committed offsets librdkafka tells no lag, but it tells where a partition ends.
+        health.ends.extend(statistics.topics.iter().flat_map(|(topic, t)| {
+            let known = t.partitions.iter().filter(|(n, p)| **n >= 0 && p.hi_offset >= 0);
+            known.map(|(n, p)| ((topic.clone(), *n), p.hi_offset))
+        }));
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
