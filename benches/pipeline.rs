@@ -78,8 +78,9 @@ fn preload(broker: &Broker, topic: &str, events: u64) -> Expected {
     let (mut keys, mut malformed) = (BTreeSet::new(), 0);
     let base = 1_767_225_600_000i64;
     for i in 0..events {
-        let (rule, host) = (i as usize % RULES, (i * 7) % HOSTS);
-        let matches = i % 1_000 == 500;
+        let (rule, host) = (i as usize % RULES, (i / 7) % HOSTS);
+        // One in each thousand, at a place that moves: every rule and many hosts have their share.
+        let matches = i % 1_000 == (i / 1_000 * 37) % 1_000;
         let value = if matches { 95 } else { i % 90 };
         let mut payload = format!(
             "{{\"id\":\"{i:012}\",\"type\":\"metric.{rule:03}\",\"kind\":\"metric\",\"ci\":\"host-{host:04}.example.net\",\

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// A decision with its reason.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Decided {
-    /// Names its history row and nothing else: digest of (scope, input id, ordinal).
+    /// Names its history row and nothing else: digest of (scope, input id, ordinal). A mark has none: all zeros.
     pub id: Id,
     /// The input's stamp, or the timer's due time.
     pub at: Timestamp,

@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 pub use guard::{GuardInput, judge, strictest};
 
 use paramedic_model::{
-    Effect, GuardSays, InboxBody, Incident, NewInbox, OnUnknown, Order, OutboxRow, OutboxState, Outcome, Page,
-    PageReport, Run, RunReport, RunState, Span, Timestamp,
+    Effect, GuardSays, GuardVerdict, InboxBody, Incident, NewInbox, OnUnknown, Order, OutboxRow, OutboxState, Outcome,
+    Page, PageReport, Run, RunReport, RunState, Span, Timestamp,
 };
 use serde_json::json;
 
@@ -63,18 +63,14 @@ fn retry(row: &OutboxRow, input: &GuardInput<'_>) -> Considered {
             Box::new(OutboxRow { attempts: row.attempts + 1, not_before: None, ..row.clone() }),
             vec![],
         ),
+        // Recovery waits for the run's end: a run that waited for what comes of recovery would wait for ever.
+        (GuardSays::Defer(_), Order::Run(run)) if input.incident.is_some_and(|i| i.evidence.is_some()) => {
+            not_again(row, run, verdicts, "recovery was seen meanwhile", input.now)
+        }
         (GuardSays::Defer(_), _) => Considered::Wait,
         (GuardSays::Deny, Order::Run(run)) => {
             let no = verdicts.iter().find(|v| v.says == GuardSays::Deny).map(|v| format!("{}: {}", v.guard, v.reason));
-            let unsure = row.message.as_deref().is_some_and(|m| m.starts_with(UNSURE));
-            let message = format!("not sent again: {}", no.unwrap_or_default());
-            let (state, to) = match unsure {
-                true => (OutboxState::Unknown, RunState::Unknown),
-                false => (OutboxState::Failed, RunState::Failed),
-            };
-            let next = OutboxRow { state, verdicts, not_before: None, message: Some(message.clone()), ..row.clone() };
-            let report = run_report(&next, run, to, &message, input.now);
-            Considered::Settle(Box::new(next), vec![report])
+            not_again(row, run, verdicts, &no.unwrap_or_default(), input.now)
         }
         (GuardSays::Deny, Order::Page(_)) => {
             let message = Some("overtaken".to_owned());
@@ -82,6 +78,19 @@ fn retry(row: &OutboxRow, input: &GuardInput<'_>) -> Considered {
             Considered::Settle(Box::new(next), vec![])
         }
     }
+}
+
+/// Ends a run that was to be sent again: as unknown as its last request left it.
+fn not_again(row: &OutboxRow, run: &Run, verdicts: Vec<GuardVerdict>, why: &str, now: Timestamp) -> Considered {
+    let unsure = row.message.as_deref().is_some_and(|m| m.starts_with(UNSURE));
+    let message = format!("not sent again: {why}");
+    let (state, to) = match unsure {
+        true => (OutboxState::Unknown, RunState::Unknown),
+        false => (OutboxState::Failed, RunState::Failed),
+    };
+    let next = OutboxRow { state, verdicts, not_before: None, message: Some(message.clone()), ..row.clone() };
+    let report = run_report(&next, run, to, &message, now);
+    Considered::Settle(Box::new(next), vec![report])
 }
 
 fn release(row: &OutboxRow, input: &GuardInput<'_>) -> Considered {

@@ -128,8 +128,13 @@ struct Cx<'a> {
 
 impl Cx<'_> {
     fn decide(&mut self, decision: Decision, actor: &str, reason: String) {
+        // It names a history row; a mark has none.
+        let id = match &decision {
+            Decision::Step(_) => Id::of(&json!(["decision", self.scope, self.input, self.out.len()])),
+            Decision::Mark(_) => Id::default(),
+        };
         let decided = Decided {
-            id: Id::of(&json!(["decision", self.scope, self.input, self.out.len()])),
+            id,
             at: self.now,
             because: Because { input: self.input.to_owned(), actor: actor.to_owned(), reason },
             decision,

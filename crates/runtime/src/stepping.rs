@@ -79,12 +79,12 @@ impl Stepper {
         }
     }
 
-    fn batch(&mut self, matched: Matched) -> Result<(), StoreError> {
+    fn batch(&mut self, mut matched: Matched) -> Result<(), StoreError> {
         if !matched.joinable && !matched.ranges.is_empty() {
             self.commit(false, vec![])?;
         }
         if !matched.ranges.is_empty() {
-            self.step(&matched);
+            self.step(&mut matched);
             let open = self.open.get_or_insert_with(|| Open {
                 since: matched.cap,
                 ranges: BTreeMap::new(),
@@ -105,24 +105,24 @@ impl Stepper {
         Ok(())
     }
 
-    fn step(&mut self, matched: &Matched) {
+    fn step(&mut self, matched: &mut Matched) {
         let timer = self.metrics.stage.with_label_values(&["step"]).start_timer();
         if self.open.is_none() {
             self.shard.begin(matched.cap);
         } else {
             self.shard.raise_cap(matched.cap);
         }
-        for fed in &matched.fed {
+        for fed in std::mem::take(&mut matched.fed) {
             match fed {
-                Fed::Event { stamp, scope, input } => self.shard.event(*stamp, scope, (**input).clone()),
-                Fed::Reached(stamp) => self.shard.reach(*stamp),
+                Fed::Event { stamp, scope, input } => self.shard.event(stamp, &scope, *input),
+                Fed::Reached(stamp) => self.shard.reach(stamp),
                 Fed::Inbox { stamp, entry } => {
                     if let InboxBody::RulebooksPublished(set) = &entry.body
                         && let Some(set) = self.sets.get(*set)
                     {
                         self.shard.learn(set);
                     }
-                    self.shard.inbox(*stamp, entry);
+                    self.shard.inbox(stamp, &entry);
                 }
             }
         }

@@ -446,6 +446,16 @@ fn guards_hold_for_retries_too() {
 }
 
 #[test]
+fn a_retry_is_given_up_once_recovery_was_seen_for_recovery_waits_for_the_runs_end() {
+    let unsure = after(&desk().sends(&with(Effect::Keyed, OnUnknown::Retry)), &unknown(), t(2)).0;
+    let mut d = desk().at(10);
+    d.incident.as_mut().unwrap().evidence = Some(paramedic_model::Evidence { input: "e".into(), at: t(3), time: t(3) });
+    let (next, reports) = d.settles(&unsure);
+    assert_eq!((next.state, said(&reports)), (S::Unknown, vec!["unknown"]));
+    assert_eq!(next.message.as_deref(), Some("not sent again: recovery was seen meanwhile"));
+}
+
+#[test]
 fn an_accepted_job_is_asked_about_until_its_time_is_over() {
     let sent = desk().sends(&a_run());
     let (row, reports) = after(&sent, &accepted(), t(2));
