@@ -446,7 +446,7 @@ impl Drop for SmallDisk {
 fn a_full_disk_is_said_loses_nothing_and_is_gone_on_from_when_there_is_room() {
     let world = World::new();
     let Some(small) = SmallDisk::mount(&world.data()) else {
-        println!("SKIPPED: a full disk: this user may not mount a tmpfs");
+        common::report("full-disk:this-user-may-not-mount-a-tmpfs", "skipped");
         return;
     };
     let broker = Broker::of_test("full-disk");

@@ -183,7 +183,7 @@ fn each_occurrence_of_an_alarm_is_one_incident_that_ends_with_it() {
         assert_eq!((of("events"), of("incidents_opened"), of("incidents_open_at_end")), (61_382, 29_993, 0));
         assert_eq!((of("incidents_resolved"), of("runs"), of("escalations")), (29_993, 0, 0));
     } else {
-        println!("telecom: the real alarms are not on this machine; a made file of the same shape was used");
+        common::report("telecom:alarms-are-not-on-this-machine", "made");
     }
 }
 
@@ -213,7 +213,7 @@ fn an_event_that_opened_an_incident_is_in_the_decisions_and_a_quiet_one_only_in_
     let opener = &data.model.opened[data.model.opened.len() / 2];
     let (i, d) = without(opener);
     assert!(i != inputs && d != decisions, "{opener}");
-    let mut quiet = data.model.quiet.iter().step_by(data.model.quiet.len() / 3).take(3);
+    let mut quiet = data.model.quiet.iter().step_by(data.model.quiet.len().div_ceil(40));
     let found = quiet.any(|id| {
         let (i, d) = without(id);
         assert_ne!(i, inputs, "{id}");

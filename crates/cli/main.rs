@@ -20,6 +20,10 @@ use clap::Parser as _;
 
 use args::{Cli, Command};
 
+/// Measured: half of the stepping stage's time went into the system's allocator (docs/performance.md).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// What a command came to.
 enum Done {
     /// It did what was asked, and found nothing wrong.

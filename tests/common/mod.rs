@@ -46,6 +46,17 @@ pub fn eventually_or<T>(
     }
 }
 
+/// Tells what a test ran on, or that it could not run: on stderr, past the test harness, and in the report of the run.
+pub fn report(test: &str, kind: &str) {
+    if kind != "real" {
+        writeln!(std::io::stderr(), "{test}: {kind}").unwrap();
+    }
+    if let Ok(path) = std::env::var("TEST_BROKER_REPORT") {
+        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
+        writeln!(file, "{test} {kind}").unwrap();
+    }
+}
+
 /// A Kafka: the real one that KAFKA_BROKERS names, else librdkafka's embedded one.
 pub enum Broker {
     Real(String),
@@ -59,11 +70,7 @@ impl Broker {
             Ok(brokers) if !brokers.is_empty() => Broker::Real(brokers),
             _ => Broker::Embedded(Box::new(MockCluster::new(1).expect("the embedded broker"))),
         };
-        if let Ok(report) = std::env::var("TEST_BROKER_REPORT") {
-            let kind = if broker.is_real() { "real" } else { "embedded" };
-            let mut file = std::fs::OpenOptions::new().create(true).append(true).open(report).unwrap();
-            writeln!(file, "{test} {kind}").unwrap();
-        }
+        report(test, if broker.is_real() { "real" } else { "embedded" });
         broker
     }
 
