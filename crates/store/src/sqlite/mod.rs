@@ -3,6 +3,7 @@
 //! One connection writes, behind a lock; another reads, so that who only reads never waits for a commit. A file
 //! has one engine: it holds the advisory lock on `PATH.lock` for as long as it lives, and no longer.
 
+mod checkpoint;
 mod commit;
 mod error;
 mod inbox;
@@ -37,6 +38,8 @@ use crate::{
 pub struct SqliteStore {
     path: PathBuf,
     // In the order in which they are dropped: only who can write, and is the last, folds the log into the file.
+    /// `None`: opened to be read only.
+    _checkpointer: Option<checkpoint::Checkpointer>,
     reader: Mutex<Connection>,
     /// `None`: opened to be read only.
     writer: Option<Mutex<Connection>>,

@@ -18,8 +18,8 @@ const OPENING: &str = "opening the store";
 /// found when it is read.
 const QUICK_CHECK_UP_TO: u64 = 64 << 20;
 
-/// The write-ahead log is folded into the file each 16 MiB: rarely enough that most commits never wait for it.
-const CHECKPOINT_PAGES: u32 = 4_000;
+/// The writer itself folds the write-ahead log in only at 64 MiB, where the thread for that did not keep up.
+const CHECKPOINT_PAGES: u32 = 16_000;
 
 impl SqliteStore {
     /// Opens the store in this file for the engine; file and folder are made where there are none.
@@ -36,6 +36,7 @@ impl SqliteStore {
         let reader = named(path, reader(path))?;
         Ok(Self {
             path: path.to_owned(),
+            _checkpointer: Some(super::checkpoint::Checkpointer::start(path)),
             writer: Some(Mutex::new(writer)),
             reader: Mutex::new(reader),
             _lock: Some(lock),
@@ -49,7 +50,7 @@ impl SqliteStore {
     pub fn open_read_only(path: &Path) -> Result<Self> {
         std::fs::metadata(path).map_err(|e| io(OPENING, path, &e))?;
         let reader = named(path, reader(path))?;
-        Ok(Self { path: path.to_owned(), writer: None, reader: Mutex::new(reader), _lock: None })
+        Ok(Self { path: path.to_owned(), _checkpointer: None, writer: None, reader: Mutex::new(reader), _lock: None })
     }
 }
 
