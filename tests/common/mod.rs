@@ -49,6 +49,8 @@ pub fn eventually_or<T>(
 /// Tells what a test ran on, or that it could not run: on stderr, past the test harness, and in the report of the run.
 pub fn report(test: &str, kind: &str) {
     if kind != "real" {
+        // Past the test harness's capture, which `eprintln!` would end in.
+        #[allow(clippy::explicit_write)]
         writeln!(std::io::stderr(), "{test}: {kind}").unwrap();
     }
     if let Ok(path) = std::env::var("TEST_BROKER_REPORT") {

@@ -214,7 +214,8 @@ fn after_run(row: &OutboxRow, run: &Run, outcome: &Outcome, now: Timestamp) -> (
             let message = if unsure { format!("{UNSURE}{message}") } else { message.clone() };
             (again(row, &message, None, now), vec![])
         }
-        Outcome::Failed { message, never_left: true } if unsure => {
+        // A refusal of the later request says nothing about the earlier one. An accepted job's own status does.
+        Outcome::Failed { message, .. } if unsure && row.state != OutboxState::Accepted => {
             end(OutboxState::Unknown, RunState::Unknown, &format!("{UNSURE}{message}"))
         }
         Outcome::Failed { message, .. } => end(OutboxState::Failed, RunState::Failed, message),

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use paramedic_model::{
     Digest, HistoryRow, Id, InboxBody, JournalRow, NewInbox, OutboxRow, Range, Running, ScopeChanges, ScopeImage,
-    Timestamp, combine,
+    Status, Timestamp, combine,
 };
 use paramedic_rulebook::RuleSet;
 
@@ -212,9 +212,15 @@ impl Shard {
         }
     }
 
-    /// An event that matched something, or a resolve.
+    /// An event that matched something, or a resolve. A firing that matched nothing only moves the clock, unless an
+    /// older rule set that an open incident keeps may see something in it: so it does not matter whether the caller
+    /// hands it on.
     pub fn event(&mut self, stamp: Timestamp, scope: &str, input: EventInput) {
         self.reach(stamp);
+        let nothing = input.matches.is_empty() && input.event.status == Status::Firing && input.set == self.active;
+        if nothing && !self.keeps_older_rules() {
+            return;
+        }
         let id = crate::step::event_input_id(&input.event);
         self.step(&Arc::from(scope), &id, &Input::Event(Box::new(input)), stamp, true);
     }

@@ -164,29 +164,58 @@ pub struct Range {
     pub to: i64,
     /// Records delivered; the rest of the span are gaps.
     pub delivered: u64,
-    /// How many bytes they have.
+    /// How many bytes the CRC covers.
     pub bytes: u64,
-    /// CRC-32 (IEEE) of all their bytes, in order: tells that one was altered since.
+    /// CRC-32 (IEEE) of their timestamps, headers and payloads, each with its length, in order: tells that one was
+    /// altered since.
     pub crc: u32,
 }
 
+/// A record of a source, as far as it counts for telling whether it was altered.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordView<'a> {
+    /// Its timestamp.
+    pub at: Timestamp,
+    /// Its headers.
+    pub headers: &'a [(String, Vec<u8>)],
+    /// Its bytes; `None`: a null value.
+    pub payload: Option<&'a [u8]>,
+}
+
 impl Range {
-    /// Of the records from `from` to before `to`, whose bytes are `records`, in order.
-    pub fn of<'a>(from: i64, to: i64, records: impl IntoIterator<Item = &'a [u8]>) -> Self {
-        let (mut delivered, mut hasher, mut length) = (0, crc32fast::Hasher::new(), 0);
-        for bytes in records {
+    /// Of the records from `from` to before `to`, in order.
+    pub fn of<'a>(from: i64, to: i64, records: impl IntoIterator<Item = RecordView<'a>>) -> Self {
+        let (mut delivered, mut hasher, mut bytes) = (0, crc32fast::Hasher::new(), 0);
+        let mut add = |part: &[u8]| {
+            bytes += part.len() as u64;
+            hasher.update(part);
+        };
+        let length = |part: &[u8]| (part.len() as u64).to_le_bytes();
+        for record in records {
             delivered += 1;
-            length += bytes.len() as u64;
-            hasher.update(bytes);
+            add(&record.at.as_nanos().to_le_bytes());
+            for (name, value) in record.headers {
+                add(&length(name.as_bytes()));
+                add(name.as_bytes());
+                add(&length(value));
+                add(value);
+            }
+            match record.payload {
+                Some(payload) => {
+                    add(&length(payload));
+                    add(payload);
+                }
+                None => add(&u64::MAX.to_le_bytes()),
+            }
         }
-        Self { from, to, delivered, bytes: length, crc: hasher.finalize() }
+        Self { from, to, delivered, bytes, crc: hasher.finalize() }
     }
 
     /// Of inbox rows.
     pub fn of_inbox(from: i64, to: i64, rows: &[InboxRow]) -> Self {
-        let bodies: Vec<Vec<u8>> =
-            rows.iter().map(|row| serde_json::to_vec(&(&row.entry.id, &row.entry.body)).unwrap_or_default()).collect();
-        Self::of(from, to, bodies.iter().map(Vec::as_slice))
+        let body = |row: &InboxRow| serde_json::to_vec(&(&row.entry.id, &row.entry.body)).unwrap_or_default();
+        let bodies: Vec<(Timestamp, Vec<u8>)> = rows.iter().map(|row| (row.entry.at, body(row))).collect();
+        Self::of(from, to, bodies.iter().map(|(at, body)| RecordView { at: *at, headers: &[], payload: Some(body) }))
     }
 
     /// The range goes on with one that abuts it.
@@ -254,10 +283,19 @@ mod tests {
 
     #[test]
     fn joined_ranges_are_as_if_taken_at_once() {
-        let records: [&[u8]; 4] = [b"one", b"", b"three", b"four"];
+        let header = [("ce_id".to_owned(), b"1".to_vec())];
+        let record = |payload: &'static [u8]| RecordView { at: Timestamp::EPOCH, headers: &[], payload: Some(payload) };
+        let records = [record(b"one"), record(b""), record(b"three"), RecordView { headers: &header, ..record(b"4") }];
+        let whole = Range::of(5, 9, records);
         let mut joined = Range::of(5, 7, records[..2].iter().copied());
         joined.join(&Range::of(7, 9, records[2..].iter().copied()));
-        assert_eq!(joined, Range::of(5, 9, records));
-        assert_ne!(joined.crc, Range::of(5, 9, [&b"one"[..], b"", b"thrEe", b"four"]).crc);
+        assert_eq!(joined, whole);
+        for altered in
+            [record(b"thrEe"), record(b"thre"), RecordView { at: Timestamp::from_nanos(1), ..record(b"three") }]
+        {
+            assert_ne!(Range::of(5, 9, [records[0], records[1], altered, records[3]]).crc, whole.crc);
+        }
+        let bare = RecordView { headers: &[], ..records[3] };
+        assert_ne!(Range::of(5, 9, [records[0], records[1], records[2], bare]).crc, whole.crc);
     }
 }

@@ -29,8 +29,8 @@ pub use halt::{Halt, HaltScope};
 pub use history::HistoryRow;
 pub use incident::{CloseCode, Evidence, IllegalMove, Incident, IncidentMove, IncidentState, Plan};
 pub use input::{
-    CmdbDelta, InboxBody, InboxRow, JournalRow, NewInbox, OperatorAct, PageReport, Range, RawMessage, RunReport,
-    ScopeHead,
+    CmdbDelta, InboxBody, InboxRow, JournalRow, NewInbox, OperatorAct, PageReport, Range, RawMessage, RecordView,
+    RunReport, ScopeHead,
 };
 pub use level::{Level, priority};
 pub use outbox::{GuardSays, GuardVerdict, Order, OutboxRow, OutboxState, Outcome};

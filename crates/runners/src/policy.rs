@@ -39,7 +39,7 @@ impl UrlPolicy {
             && let Some(what) = refused_address(ip)
             && !self.may_be_link_local(host)
         {
-            return Err(Refused(format!("{host} is {what}; list it under link_local_hosts if it is meant")));
+            return Err(Refused(format!("{host} is {what}: no playbook and no page is sent there")));
         }
         if !self.prefixes.is_empty() && !self.prefixes.iter().any(|prefix| covers(prefix, &parsed)) {
             return Err(Refused(format!("{} is not on the list of allowed URLs", place(&parsed))));

@@ -70,7 +70,7 @@ struct Turn {
 }
 
 impl Dispatcher {
-    /// Adopts what the last owner left, then runs until it is told to stop; requests under way are waited for
+    /// Runs until it is told to stop; requests under way are waited for
     /// a few seconds.
     pub async fn run(self, stop: CancellationToken) {
         let turn = Turn {
@@ -80,7 +80,6 @@ impl Dispatcher {
             page_places: Arc::new(Semaphore::new(MAX_PAGES_IN_FLIGHT)),
             tasks: TaskTracker::new(),
         };
-        turn.adopt_all().await;
         while !stop.is_cancelled() {
             turn.look().await;
             tokio::select! {
@@ -185,7 +184,7 @@ impl Dispatcher {
         let body = row.request.clone().unwrap_or_default();
         match &row.order {
             Order::Run(run) => match set.playbooks.get(&run.playbook) {
-                None => gone(&run.playbook),
+                None => gone(row, &run.playbook),
                 Some(playbook) => match (&row.state, &row.job) {
                     (OutboxState::Accepted, Some(job)) => self.runner.poll(playbook, job).await,
                     _ => self.send_run(row, playbook, body).await,
@@ -216,26 +215,30 @@ impl Dispatcher {
     }
 }
 
-fn gone(playbook: &str) -> Outcome {
-    Outcome::Failed { message: format!("the catalogue has no playbook {playbook} any more"), never_left: false }
+/// A job that was accepted, or a request that may have been carried out, is not ended by a missing catalogue entry.
+fn gone(row: &OutboxRow, playbook: &str) -> Outcome {
+    let message = format!("the catalogue has no playbook {playbook} any more");
+    if row.state == OutboxState::Accepted || row.attempts > 1 {
+        Outcome::Unknown { message, retry_after: None }
+    } else {
+        Outcome::Failed { message, never_left: false }
+    }
 }
 
 impl Turn {
-    async fn adopt_all(&self) {
+    /// A `started` row that no task of this process sends: the engine before this one left it, or a commit of ours
+    /// was in doubt. Whether it left is unknown.
+    async fn adopt(&self, key: Id) {
         let dispatcher = self.dispatcher.clone();
         let adopted = self.dispatcher.blocking(move |store| {
-            let rows = store.outbox_list(&[OutboxState::Started], usize::MAX)?;
-            let mut adopted = 0u64;
-            for row in rows {
-                if let Some((next, inbox)) = adopt(&row, wall()) {
-                    dispatcher.commit(&row, &next, inbox, true)?;
-                    adopted += 1;
-                }
-            }
-            Ok(adopted)
+            // Read again: a task that has just ended may have moved it.
+            let Some(row) = store.outbox_get(key)? else { return Ok(false) };
+            let Some((next, inbox)) = adopt(&row, wall()) else { return Ok(false) };
+            dispatcher.commit(&row, &next, inbox, true)?;
+            Ok(true)
         });
-        if let Some(n) = adopted.await.filter(|n| *n > 0) {
-            tracing::warn!(rows = n, "requests of the engine before this one have no known outcome");
+        if adopted.await == Some(true) {
+            tracing::warn!(%key, "a request that was started has no known outcome");
         }
     }
 
@@ -254,6 +257,10 @@ impl Turn {
         let mut runs = 0;
         for row in rows {
             if self.is_busy(row.key) || waits(&row, wall()) {
+                continue;
+            }
+            if row.state == OutboxState::Started && row.not_before.is_none() {
+                self.adopt(row.key).await;
                 continue;
             }
             let places = if is_run(&row) { &self.places } else { &self.page_places };
@@ -324,9 +331,7 @@ fn is_run(row: &OutboxRow) -> bool {
 }
 
 fn waits(row: &OutboxRow, now: Timestamp) -> bool {
-    let not_yet = row.not_before.is_some_and(|at| now < at);
-    // A started row without a time to send it again is another task's, or was adopted as unknown.
-    not_yet || (row.state == OutboxState::Started && row.not_before.is_none())
+    row.not_before.is_some_and(|at| now < at)
 }
 
 fn log(row: &OutboxRow, next: &OutboxRow) {

@@ -6,12 +6,12 @@ use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
-use paramedic_model::{InboxRow, Span, Timestamp};
+use paramedic_model::{InboxBody, InboxRow, Span, Timestamp};
 use paramedic_store::Store;
 
 use crate::clock::wall;
 use crate::metrics::Metrics;
-use crate::record::{Chunk, Gathered};
+use crate::record::{BUFFER_BYTES, Chunk, Gathered};
 use crate::source::{Reader, Standing};
 
 /// A source that has been away for this long is left out: the clock goes on, blind to it.
@@ -24,6 +24,10 @@ const NAP: Duration = Duration::from_millis(5);
 const TICK: Span = Span::from_millis(50);
 /// Inbox rows of a batch, at most.
 const MAX_INBOX: usize = 2_000;
+/// Records that are taken between two looks at how many bytes a buffer holds.
+const SLICE: usize = 64;
+/// What a CMDB delta counts for: it came in a body of at most this size.
+const CMDB_BYTES: usize = 1 << 20;
 
 /// Everything that the gathering thread works with.
 pub struct Gatherer {
@@ -51,6 +55,41 @@ struct Slot {
     /// Timestamp of the last record that was read: none before it is still unseen.
     seen: Timestamp,
     reported: Option<String>,
+}
+
+impl Slot {
+    /// How many more records it may hold.
+    fn room(&self, max_events: usize) -> usize {
+        if self.buffer.bytes_len() >= BUFFER_BYTES { 0 } else { max_events.saturating_sub(self.buffer.len()) }
+    }
+
+    /// Fills the buffer up to its bounds; true when anything came. A full one's reader is called all the same: it
+    /// may have a connection to look after.
+    fn fill(&mut self, max_events: usize, now: Timestamp) -> bool {
+        let before = self.buffer.len();
+        loop {
+            let most = self.room(max_events).min(SLICE);
+            let wanted = self.buffer.len() + most;
+            self.reader.take(&mut self.buffer, most, now);
+            if most == 0 || self.buffer.len() < wanted {
+                break;
+            }
+        }
+        let took = self.buffer.len() > before;
+        if took {
+            self.seen = self.buffer.last().map_or(self.seen, |r| r.at);
+        }
+        took
+    }
+
+    /// Up to which time it holds others back. A full buffer takes no later record that could release its own:
+    /// all of it may go.
+    fn horizon(&self, max_events: usize) -> Timestamp {
+        if self.room(max_events) > 0 {
+            return self.seen;
+        }
+        self.buffer.records().map(|r| r.at).fold(self.seen, Timestamp::max)
+    }
 }
 
 impl Gatherer {
@@ -87,16 +126,10 @@ impl Gatherer {
     fn take(&mut self, slots: &mut [Slot], inbox: &mut Vec<InboxRow>, now: Timestamp) -> bool {
         let mut took = false;
         for slot in slots.iter_mut() {
-            let room = self.max_events.saturating_sub(slot.buffer.len());
-            let before = slot.buffer.len();
-            slot.reader.take(&mut slot.buffer, room, now);
-            if slot.buffer.len() > before {
-                took = true;
-                slot.seen = slot.buffer.last().map_or(slot.seen, |r| r.at);
-            }
+            took |= slot.fill(self.max_events, now);
             self.report(slot);
         }
-        if inbox.len() < MAX_INBOX {
+        if inbox.len() < MAX_INBOX && inbox.iter().map(bytes_of).sum::<usize>() < BUFFER_BYTES {
             match self.store.inbox_read(self.inbox_next, MAX_INBOX - inbox.len()) {
                 Ok(rows) => {
                     took |= !rows.is_empty();
@@ -148,7 +181,8 @@ impl Gatherer {
             match slot.reader.standing() {
                 Standing::Behind => {
                     all_at_end = false;
-                    horizon = Some(horizon.map_or(slot.seen, |h| h.min(slot.seen)));
+                    let own = slot.horizon(self.max_events);
+                    horizon = Some(horizon.map_or(own, |h| h.min(own)));
                 }
                 Standing::AtEnd | Standing::Stopped(_) => {}
                 Standing::Away(since) if now.since(since) >= BLIND_AFTER => {
@@ -216,6 +250,15 @@ impl Gatherer {
     }
 }
 
+/// What a row takes in memory, about.
+fn bytes_of(row: &InboxRow) -> usize {
+    match &row.entry.body {
+        InboxBody::Message(message) => message.body.len(),
+        InboxBody::Cmdb(_) => CMDB_BYTES,
+        _ => 0,
+    }
+}
+
 /// People's acts at once; other rows up to the horizon, in order: the first that must wait holds back the rest.
 fn take_inbox(inbox: &mut Vec<InboxRow>, horizon: Option<Timestamp>) -> Vec<InboxRow> {
     let ready = inbox
@@ -223,4 +266,64 @@ fn take_inbox(inbox: &mut Vec<InboxRow>, horizon: Option<Timestamp>) -> Vec<Inbo
         .position(|row| !row.entry.body.is_operator() && horizon.is_some_and(|h| row.entry.at > h))
         .unwrap_or(inbox.len());
     inbox.drain(..ready).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::Feed;
+
+    /// Has records without end, of one size; the first is from the future.
+    struct Endless(Feed, i64, usize);
+
+    impl Reader for Endless {
+        fn feed(&self) -> &Feed {
+            &self.0
+        }
+        fn take(&mut self, into: &mut Chunk, most: usize, _now: Timestamp) {
+            let payload = vec![b'x'; self.2];
+            for _ in 0..most {
+                let at = if self.1 == 0 { Timestamp::from_secs(1_000) } else { Timestamp::from_secs(1) };
+                into.push(self.1, self.1 + 1, at, Some(&payload), None);
+                self.1 += 1;
+            }
+        }
+        fn standing(&self) -> Standing {
+            Standing::Behind
+        }
+        fn lag(&self) -> Option<i64> {
+            None
+        }
+    }
+
+    fn slot(size: usize) -> Slot {
+        let feed = Feed {
+            source: "s".into(),
+            position: "file/s".into(),
+            format: paramedic_formats::format("paramedic").unwrap(),
+            scope: None,
+        };
+        let reader = Box::new(Endless(feed, 0, size));
+        Slot { reader, buffer: Chunk::default(), seen: Timestamp::EPOCH, reported: None }
+    }
+
+    #[test]
+    fn a_buffer_is_bounded_by_its_records_and_by_its_bytes() {
+        let mut small = slot(10);
+        assert!(small.fill(1_000, Timestamp::EPOCH));
+        assert_eq!(small.buffer.len(), 1_000);
+        let mut large = slot(1 << 20);
+        assert!(large.fill(1_000, Timestamp::EPOCH));
+        assert_eq!(large.buffer.len(), SLICE, "one slice of MiBs is more than a buffer holds");
+        assert!(!large.fill(1_000, Timestamp::EPOCH));
+    }
+
+    #[test]
+    fn a_full_buffer_does_not_wait_for_a_record_that_it_has_no_room_for() {
+        let mut slot = slot(10);
+        slot.fill(100, Timestamp::EPOCH);
+        assert_eq!(slot.seen, Timestamp::from_secs(1));
+        let horizon = slot.horizon(100);
+        assert_eq!(slot.buffer.take_until(Some(horizon)).len(), 100);
+    }
 }

@@ -1,6 +1,7 @@
 //! The live shell, put together: sources, three stages on threads of their own, the dispatcher.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -272,9 +273,16 @@ impl Keeper {
                 None => self.take_over(),
             };
             let error = match loaded {
-                Ok(image) => match self.run(image) {
-                    Ok(()) => continue,
-                    Err(error) => error,
+                Ok(image) => match catch_unwind(AssertUnwindSafe(|| self.run(image))) {
+                    Ok(Ok(())) => continue,
+                    Ok(Err(error)) => error,
+                    // A fault of ours. What was not committed is not there; going on could repeat it for ever.
+                    Err(_) => {
+                        tracing::error!("a stage of the engine broke off: this is a fault of the program; it ends");
+                        self.troubles.set("engine", Some("a stage of the engine broke off; see the log".to_owned()));
+                        self.failed.store(true, Ordering::Relaxed);
+                        return;
+                    }
                 },
                 Err(error) => error,
             };
@@ -297,7 +305,13 @@ impl Keeper {
         let (epoch, positions) = (image.epoch, image.positions.clone());
         let inbox_next = positions.get(INBOX).map_or(1, |p| u64::try_from(p.next).unwrap_or(1));
         let active = image.last.as_ref().map_or(self.parts.set.digest, |row| row.set_after);
-        let set = self.sets.get(active).unwrap_or_else(|| Arc::clone(&self.parts.set));
+        let set = self.sets.get(active).ok_or_else(|| StoreError::Other {
+            context: "loading the rule set that the history goes by",
+            cause: format!(
+                "rule set {active} cannot be had or does not load in this version: nothing is taken until it does; \
+                 run the version that wrote it until it has taken what is waiting"
+            ),
+        })?;
         let inputs = image.last.as_ref().map(|row| row.inputs.clone()).unwrap_or_default();
         let start = image.last.as_ref().map_or(Timestamp::EPOCH, |row| row.end);
 
@@ -341,8 +355,10 @@ impl Keeper {
                 }
                 stop_watch.store(true, Ordering::Relaxed);
             });
+            // Whatever ends this stage, also a panic, ends the others: they see the flag and the closed channel.
+            let _ended = EndWith(Arc::clone(&ended));
+            let matched_in = matched_in;
             let result = self.stepper(image, epoch, positions.clone()).run(&matched_in);
-            ended.store(true, Ordering::Relaxed);
             drop(matched_in);
             result
         })
@@ -399,7 +415,8 @@ impl Keeper {
         }
     }
 
-    /// Connects to Kafka on a thread of its own, again and again until a broker answers: other sources go on.
+    /// Connects to Kafka on a thread of its own, again and again until a broker answers and every topic is
+    /// there: other sources, and the topics that are there, go on.
     fn connect(
         &self,
         positions: &BTreeMap<String, paramedic_store::Position>,
@@ -426,37 +443,56 @@ impl Keeper {
         }
         move |out| {
             let Some(kafka) = kafka.filter(|_| !topics.is_empty()) else { return };
-            let mut told = false;
+            let set_down = |topics: &[kafka::Topic], down: i64| {
+                for t in topics {
+                    metrics.source_down.with_label_values(&[t.feed.source.as_str(), t.name.as_str()]).set(down);
+                }
+            };
+            let mut told = String::new();
+            let mut remaining = topics;
             while !ended.load(Ordering::Relaxed) {
-                match kafka::connect(&kafka, &topics, &positions, wake.clone()) {
-                    Ok(readers) => {
-                        troubles.set("kafka", None);
-                        for t in &topics {
-                            metrics.source_down.with_label_values(&[t.feed.source.as_str(), t.name.as_str()]).set(0);
+                let why = match kafka::connect(&kafka, &remaining, &positions, &wake) {
+                    Ok((readers, missing)) => {
+                        let (absent, whys): (Vec<_>, Vec<_>) = missing.into_iter().unzip();
+                        remaining.retain(|t| absent.iter().all(|a| a.name != t.name));
+                        set_down(&remaining, 0);
+                        remaining = absent;
+                        if !readers.is_empty() {
+                            tracing::info!(partitions = readers.len(), "connected to Kafka");
                         }
-                        tracing::info!(partitions = readers.len(), "connected to Kafka");
                         awaited.fetch_add(readers.len(), Ordering::AcqRel);
                         for reader in readers {
                             let _ = out.send(Box::new(reader));
                         }
-                        awaited.fetch_sub(1, Ordering::AcqRel);
+                        if remaining.is_empty() {
+                            troubles.set("kafka", None);
+                            awaited.fetch_sub(1, Ordering::AcqRel);
+                            wake.unpark();
+                            return;
+                        }
                         wake.unpark();
-                        return;
+                        whys.join("; ")
                     }
-                    Err(why) => {
-                        if !told {
-                            tracing::error!(why, "Kafka is away; it is tried again every second");
-                            told = true;
-                        }
-                        for t in &topics {
-                            metrics.source_down.with_label_values(&[t.feed.source.as_str(), t.name.as_str()]).set(1);
-                        }
-                        troubles.set("kafka", Some(why));
-                        thread::sleep(Duration::from_secs(1));
-                    }
+                    Err(why) => why,
+                };
+                if told != why {
+                    tracing::error!(why, "not all of Kafka is there; it is tried again every second");
+                    told.clone_from(&why);
                 }
+                set_down(&remaining, 1);
+                troubles.set("kafka", Some(why));
+                thread::sleep(Duration::from_secs(1));
             }
         }
+    }
+}
+
+/// Sets the flag when it is dropped.
+struct EndWith(Arc<AtomicBool>);
+
+impl Drop for EndWith {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 

@@ -7,7 +7,9 @@ use crossbeam_channel::{Receiver, Sender};
 use paramedic_engine::gather::{Head, next_source};
 use paramedic_engine::{EventInput, write_input_id};
 use paramedic_formats::Message;
-use paramedic_model::{Digest, Event, InboxBody, InboxRow, NewInbox, Range, RawMessage, Running, Status, Timestamp};
+use paramedic_model::{
+    Digest, Event, InboxBody, InboxRow, NewInbox, Range, RawMessage, RecordView, Running, Status, Timestamp,
+};
 use paramedic_rulebook::Evaluator;
 use paramedic_store::{DeadLetter, Position};
 
@@ -308,8 +310,12 @@ fn inbox_head(row: &InboxRow) -> Head {
 fn moved(name: &str, chunk: &Chunk, out: &mut Matched) {
     let mut records = chunk.records();
     if let (Some(first), Some(last)) = (records.next(), chunk.last()) {
-        let payloads = chunk.records().map(|r| chunk.payload(r).unwrap_or_default());
-        let range = Range::of(first.offset, last.next, payloads);
+        let views = chunk.records().map(|r| RecordView {
+            at: r.at,
+            headers: r.headers.as_deref().unwrap_or_default(),
+            payload: chunk.payload(r),
+        });
+        let range = Range::of(first.offset, last.next, views);
         let digest = Digest::of_bytes(chunk.payload(last).unwrap_or_default());
         out.ranges.insert(name.to_owned(), range);
         let position = Position { next: last.next, last_at: Some(last.at), last_digest: Some(digest) };

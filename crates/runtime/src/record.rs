@@ -4,6 +4,9 @@ use std::collections::VecDeque;
 
 use paramedic_model::{InboxRow, Timestamp};
 
+/// No more is taken into a buffer that holds this many bytes; the record that passes it is kept.
+pub const BUFFER_BYTES: usize = 16 << 20;
+
 /// Headers of a record: name and value.
 pub type Headers = Box<[(String, Vec<u8>)]>;
 
@@ -27,6 +30,8 @@ pub struct Record {
 #[derive(Debug, Default)]
 pub struct Chunk {
     bytes: Vec<u8>,
+    /// Of names and values of headers.
+    header_bytes: usize,
     records: VecDeque<Record>,
 }
 
@@ -35,6 +40,7 @@ impl Chunk {
     pub fn push(&mut self, offset: i64, next: i64, at: Timestamp, payload: Option<&[u8]>, headers: Option<Headers>) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(payload.unwrap_or_default());
+        self.header_bytes += header_bytes(headers.as_ref());
         self.records.push_back(Record { offset, next, at, start, length: payload.map(<[u8]>::len), headers });
     }
 
@@ -46,6 +52,11 @@ impl Chunk {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
+    }
+
+    /// Bytes of payloads and headers that it holds.
+    pub fn bytes_len(&self) -> usize {
+        self.bytes.len() + self.header_bytes
     }
 
     /// The records, in order.
@@ -80,10 +91,17 @@ impl Chunk {
         let mut rest = Chunk::default();
         for record in self.records.split_off(keep_from) {
             let payload = record.length.map(|n| &self.bytes[record.start..record.start + n]);
-            rest.push(record.offset, record.next, record.at, payload, record.headers.clone());
+            rest.push(record.offset, record.next, record.at, payload, record.headers);
         }
+        // Payloads are in the order of their records: what was copied is the end.
+        self.bytes.truncate(self.bytes.len() - rest.bytes.len());
+        self.header_bytes -= rest.header_bytes;
         std::mem::replace(self, rest)
     }
+}
+
+fn header_bytes(headers: Option<&Headers>) -> usize {
+    headers.map_or(0, |h| h.iter().map(|(name, value)| name.len() + value.len()).sum())
 }
 
 /// What was gathered for one batch.
@@ -130,5 +148,20 @@ mod tests {
         assert_eq!(read(&chunk), [None, Some(b"p3".to_vec())]);
         assert_eq!(chunk.take_until(None).len(), 2);
         assert!(chunk.is_empty());
+    }
+
+    #[test]
+    fn the_bytes_of_a_chunk_are_its_payloads_and_headers() {
+        let mut chunk = Chunk::default();
+        let header = || Some(vec![("id".to_owned(), b"abc".to_vec())].into_boxed_slice());
+        chunk.push(0, 1, Timestamp::from_secs(0), Some(b"four"), header());
+        chunk.push(1, 2, Timestamp::from_secs(1), None, None);
+        chunk.push(2, 3, Timestamp::from_secs(2), Some(b"sixsix"), header());
+        assert_eq!(chunk.bytes_len(), 20);
+        let first = chunk.take_until(Some(Timestamp::from_secs(1)));
+        assert_eq!((first.len(), first.bytes_len()), (2, 9));
+        assert_eq!((chunk.len(), chunk.bytes_len()), (1, 11));
+        assert_eq!(chunk.take_until(None).bytes_len(), 11);
+        assert_eq!(chunk.bytes_len(), 0);
     }
 }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use paramedic_engine::gather::{Head, next_source};
 use paramedic_engine::{Finished, Limits, Shard, ShardConfig};
 use paramedic_formats::{Format, Message};
-use paramedic_model::{Digest, InboxBody, InboxRow, JournalRow, Range, RawMessage, Timestamp};
+use paramedic_model::{Digest, InboxBody, InboxRow, JournalRow, Range, RawMessage, RecordView, Timestamp};
 use paramedic_rulebook::{Evaluator, RuleSet, ScopeExpr};
 use paramedic_store::{Store, StoreError};
 use serde::Serialize;
@@ -279,10 +279,17 @@ impl<'a> Again<'a> {
         range: &Range,
     ) -> Result<VecDeque<Item>, JournalError> {
         if name == INBOX {
-            let limit = usize::try_from(range.to.saturating_sub(range.from)).unwrap_or(0);
-            let rows = store.inbox_read(u64::try_from(range.from).unwrap_or(0), limit)?;
+            let mut from = u64::try_from(range.from).unwrap_or(0);
             let to = u64::try_from(range.to).unwrap_or(0);
-            return Ok(rows.into_iter().take_while(|row| row.seq < to).map(Item::Inbox).collect());
+            let mut items = VecDeque::new();
+            // One read is bounded by bytes: a short one is not the end.
+            while from < to {
+                let rows = store.inbox_read(from, usize::try_from(to - from).unwrap_or(usize::MAX))?;
+                let Some(last) = rows.last() else { break };
+                from = last.seq + 1;
+                items.extend(rows.into_iter().take_while(|row| row.seq < to).map(Item::Inbox));
+            }
+            return Ok(items);
         }
         match records.read(name, range) {
             Ok(records) => Ok(records.into_iter().map(Item::Record).collect()),
@@ -371,11 +378,11 @@ fn range_of(range: &Range, items: &VecDeque<Item>) -> Range {
     let rows: Vec<InboxRow> =
         items.iter().filter_map(|i| if let Item::Inbox(row) = i { Some(row.clone()) } else { None }).collect();
     if rows.is_empty() {
-        let payloads = items.iter().map(|i| match i {
-            Item::Record(record) => record.payload.as_deref().unwrap_or_default(),
-            Item::Inbox(_) => &[],
+        let views = items.iter().filter_map(|i| match i {
+            Item::Record(r) => Some(RecordView { at: r.timestamp, headers: &r.headers, payload: r.payload.as_deref() }),
+            Item::Inbox(_) => None,
         });
-        Range::of(range.from, range.to, payloads)
+        Range::of(range.from, range.to, views)
     } else {
         Range::of_inbox(range.from, range.to, &rows)
     }

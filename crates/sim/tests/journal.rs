@@ -13,7 +13,8 @@ use paramedic_engine::outbox::{Considered, GuardInput, after, consider};
 use paramedic_engine::{EventInput, Limits, Shard, ShardConfig, event_input_id};
 use paramedic_formats::{Message, format};
 use paramedic_model::{
-    Digest, Event, InboxBody, NewInbox, OperatorAct, Outcome, Range, RawMessage, Running, Span, Status, Timestamp,
+    Digest, Event, InboxBody, NewInbox, OperatorAct, Outcome, Range, RawMessage, RecordView, Running, Span, Status,
+    Timestamp,
 };
 use paramedic_rulebook::{Evaluator, RuleSet};
 use paramedic_sim::{JournalOptions, JournalReport, RecordSource, SourceRecord, SourceSpec, replay_journal};
@@ -98,8 +99,12 @@ impl Live {
         for (name, records) in queues.iter().filter(|(_, r)| !r.is_empty()) {
             let to = records.last().unwrap().offset + 1;
             let from = self.next.insert(name.clone(), to);
-            let payloads = records.iter().map(|r| r.payload.as_deref().unwrap_or_default());
-            took(name, from, Range::of(from.unwrap_or(0), to, payloads));
+            let views = records.iter().map(|r| RecordView {
+                at: r.timestamp,
+                headers: &r.headers,
+                payload: r.payload.as_deref(),
+            });
+            took(name, from, Range::of(from.unwrap_or(0), to, views));
         }
         if let Some(last) = inbox.last() {
             let from = self.inbox_next;
@@ -178,7 +183,7 @@ impl Live {
         for event in events {
             self.shard.count_input(event_input_id(&event).as_bytes());
             let matches = evaluator.matches(&event);
-            if matches.is_empty() && event.status == Status::Firing {
+            if matches.is_empty() && event.status == Status::Firing && !self.shard.keeps_older_rules() {
                 self.shard.reach(stamp);
                 continue;
             }

@@ -207,6 +207,9 @@ pub struct Audit {
     pub broken: Vec<(String, u64, String)>,
 }
 
+/// Bodies that one [`Store::inbox_read`] gives, in bytes of their JSON.
+pub const INBOX_READ_BYTES: usize = 16 << 20;
+
 /// Where records, history, alerts, timers, outbox, dead letters, positions and journal are kept.
 ///
 /// Synchronous: shards are OS threads. Every method is one transaction: after `Ok` it is durable, after an
@@ -221,7 +224,8 @@ pub trait Store: Send + Sync {
 
     /// Appends entries whose writer's id is new; gives the seq of each, old or new.
     fn inbox_append(&self, entries: &[NewInbox]) -> Result<Vec<u64>>;
-    /// Entries with `seq >= from`, in order.
+    /// Entries with `seq >= from`, in order: at most `limit` rows, and no more than [`INBOX_READ_BYTES`] of bodies, but
+    /// always one row if there is any. Fewer rows than `limit` do not mean that there are no more.
     fn inbox_read(&self, from: u64, limit: usize) -> Result<Vec<InboxRow>>;
 
     /// Rows in these states, oldest release first.

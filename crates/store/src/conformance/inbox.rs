@@ -4,6 +4,7 @@ use paramedic_model::{InboxBody, InboxRow, RawMessage};
 
 use super::Bench;
 use super::fixture::*;
+use crate::INBOX_READ_BYTES;
 
 pub(super) fn inbox_ids_are_appended_once_and_in_order(bench: &Bench) {
     let store = bench.store();
@@ -40,4 +41,26 @@ pub(super) fn many_threads_append_without_a_gap(bench: &Bench) {
     });
     let seqs: Vec<u64> = store.inbox_read(1, 1000).unwrap().iter().map(|row| row.seq).collect();
     assert_eq!(seqs, (1..=125).collect::<Vec<_>>());
+}
+
+pub(super) fn one_read_of_the_inbox_is_bounded_by_bytes(bench: &Bench) {
+    let store = bench.store();
+    let sized = |name: &str, bytes: usize| {
+        let mut own = entry(name);
+        let message = RawMessage { source: "hook".into(), headers: <_>::default(), body: "A".repeat(bytes) };
+        own.body = InboxBody::Message(message);
+        own
+    };
+    let third = INBOX_READ_BYTES / 3;
+    let entries = [sized("a", third), sized("b", third), sized("c", third), sized("d", INBOX_READ_BYTES), entry("e")];
+    store.inbox_append(&entries).unwrap();
+    let seqs = |from, limit| store.inbox_read(from, limit).unwrap().iter().map(|row| row.seq).collect::<Vec<_>>();
+    // What is around a body counts too: the third passes the bound.
+    assert_eq!(seqs(1, 9), [1, 2]);
+    assert_eq!(seqs(1, 1), [1]);
+    assert_eq!(seqs(3, 9), [3]);
+    // A row that is too large by itself is given alone.
+    assert_eq!(seqs(4, 9), [4]);
+    assert_eq!(seqs(5, 9), [5]);
+    assert_eq!(seqs(1, 0), Vec::<u64>::new());
 }

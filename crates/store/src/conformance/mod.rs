@@ -123,6 +123,7 @@ on_every_store! {
     inbox {
         inbox_ids_are_appended_once_and_in_order
         many_threads_append_without_a_gap
+        one_read_of_the_inbox_is_bounded_by_bytes
     }
     outbox {
         an_outbox_key_is_there_once

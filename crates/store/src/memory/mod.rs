@@ -57,7 +57,7 @@ impl Store for MemoryStore {
         Ok(self.tables().append(entries))
     }
     fn inbox_read(&self, from: u64, limit: usize) -> Result<Vec<InboxRow>> {
-        Ok(self.tables().inbox.range(from..).take(limit).map(|(_, row)| row.clone()).collect())
+        self.tables().inbox_from(from, limit)
     }
     fn outbox_list(&self, states: &[OutboxState], limit: usize) -> Result<Vec<OutboxRow>> {
         Ok(self.tables().outbox.list(states, limit))

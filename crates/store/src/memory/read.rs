@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use paramedic_model::{Ci, HistoryRow, Id, Incident, JournalRow, Page, Relation, Run};
+use paramedic_model::{Ci, HistoryRow, Id, InboxRow, Incident, JournalRow, Page, Relation, Run};
 
 use super::tables::Tables;
 use crate::chain::Chain;
-use crate::rules::limit;
-use crate::{Audit, Counts, IncidentFilter, RunFilter};
+use crate::rules::{limit, refused};
+use crate::{Audit, Counts, INBOX_READ_BYTES, IncidentFilter, Result, RunFilter};
 
 impl Tables {
     pub(super) fn incident_by_number(&self, number: u64) -> Option<&Incident> {
@@ -65,6 +65,20 @@ impl Tables {
     pub(super) fn journal_from(&self, shard: u32, from: u64, limit: usize) -> Vec<JournalRow> {
         let Some(shard) = self.shards.get(&shard) else { return Vec::new() };
         shard.journal.range(from..).take(limit).map(|(_, row)| row.clone()).collect()
+    }
+
+    pub(super) fn inbox_from(&self, from: u64, limit: usize) -> Result<Vec<InboxRow>> {
+        let mut out = Vec::new();
+        let mut bytes = 0;
+        for row in self.inbox.range(from..).take(limit).map(|(_, row)| row) {
+            let body = serde_json::to_string(&row.entry.body).map_err(|e| refused("inbox", e))?;
+            bytes += body.len();
+            if bytes > INBOX_READ_BYTES && !out.is_empty() {
+                break;
+            }
+            out.push(row.clone());
+        }
+        Ok(out)
     }
 
     pub(super) fn counts(&self) -> Counts {

@@ -4,7 +4,7 @@ use paramedic_model::{InboxRow, NewInbox, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::error::{At, int, json, parse, rows, uint};
-use crate::Result;
+use crate::{INBOX_READ_BYTES, Result};
 
 const CONTEXT: &str = "inbox";
 
@@ -36,8 +36,13 @@ pub(super) fn read(tx: &Connection, from: u64, limit: usize) -> Result<Vec<Inbox
         .at(CONTEXT)?;
     let mut found = find.query(params![int(from), rows(limit)]).at(CONTEXT)?;
     let mut out = Vec::new();
+    let mut bytes = 0;
     while let Some(row) = found.next().at(CONTEXT)? {
         let body: String = row.get(4).at(CONTEXT)?;
+        bytes += body.len();
+        if bytes > INBOX_READ_BYTES && !out.is_empty() {
+            break;
+        }
         let entry = NewInbox {
             id: row.get(1).at(CONTEXT)?,
             scope: row.get(2).at(CONTEXT)?,
