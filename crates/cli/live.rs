@@ -92,7 +92,8 @@ fn welcome(args: &EngineArgs, config: &Config, set: &RuleSet) {
     if args.config.is_none() {
         eprintln!(
             "  No configuration file was named: these are the embedded defaults. To read events from Kafka, start from\n  \
-             deploy/paramedic.yaml (set kafka.brokers and a source with a topic): paramedic run -c paramedic.yaml"
+             deploy/paramedic.yaml (set kafka.brokers and a source with a topic): paramedic run -c paramedic.yaml\n  \
+             Runs of playbooks are only noted down (autonomy record) until `grants:` in that file allows more."
         );
     }
 }

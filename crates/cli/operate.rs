@@ -38,13 +38,14 @@ pub(crate) fn incident(args: IncidentArgs) -> Outcome {
     match args.command {
         IncidentCommand::List { state, priority, about, limit } => {
             let mut query = vec![("limit", limit.to_string())];
+            let shown = state.clone();
             if state != "all" {
                 query.push(("state", state));
             }
             query.extend(priority.map(|p| ("priority", p.to_string())));
             query.extend(about.map(|a| ("about", a)));
             let answer = client.get("/api/v1/incidents", &query)?;
-            print(&args.api, &answer, |a| incident_table(&items(a, "incidents")));
+            print(&args.api, &answer, |a| incident_table(&items(a, "incidents"), &shown));
         }
         IncidentCommand::Show { incident } => {
             let answer = client.get(&format!("/api/v1/incidents/{incident}"), &[])?;
@@ -63,9 +64,12 @@ pub(crate) fn incident(args: IncidentArgs) -> Outcome {
     Ok(Done::Well)
 }
 
-fn incident_table(incidents: &[Value]) -> String {
+fn incident_table(incidents: &[Value], state: &str) -> String {
     if incidents.is_empty() {
-        return "no incidents".to_owned();
+        return match state {
+            "all" => "no incidents".to_owned(),
+            state => format!("no incidents that are {state}; --state all shows every one"),
+        };
     }
     table(
         &["NUMBER", "P", "STATE", "ABOUT", "OPENED", "SUMMARY"],
@@ -124,7 +128,11 @@ fn show_run(answer: &Value) -> String {
         run["parameters"]
     ));
     if outbox.is_object() {
-        out.push_str(&format!("key {}   requests sent {}\nguards\n", text(outbox, "key"), outbox["attempts"]));
+        out.push_str(&format!("key {}   requests sent {}\n", text(outbox, "key"), outbox["attempts"]));
+        if let Some(message) = outbox["message"].as_str() {
+            out.push_str(&format!("last heard: {}\n", printable(message)));
+        }
+        out.push_str("guards\n");
         for verdict in items(outbox, "verdicts") {
             let says = verdict["says"].as_str().map_or_else(|| "defer".to_owned(), str::to_owned);
             out.push_str(&format!("  {:<12} {says:<6} {}\n", text(&verdict, "guard"), text(&verdict, "reason")));
@@ -228,7 +236,7 @@ pub(crate) fn halt(args: &HaltArgs) -> Outcome {
     let reason = if args.reason.trim().is_empty() { "no reason given" } else { &args.reason };
     let body = json!({"by": args.api.by, "reason": reason, "scope": scope});
     match Client::new(&args.api)?.post("/api/v1/halt", &body) {
-        Ok(answer) => print(&args.api, &answer, |_| "halted: no run of a playbook leaves; pages go on".to_owned()),
+        Ok(answer) => print(&args.api, &answer, |_| format!("halted: {}; pages go on", halted(&scope))),
         Err(error) if matches!(error.downcast_ref(), Some(ApiError::Away(_))) => {
             let file = HaltFile::in_folder(&args.data);
             if !args.data.is_dir() {
@@ -252,6 +260,16 @@ pub(crate) fn halt(args: &HaltArgs) -> Outcome {
         Err(error) => return Err(error),
     }
     Ok(Done::Well)
+}
+
+fn halted(scope: &HaltScope) -> String {
+    match scope {
+        HaltScope::All => "no run of a playbook leaves".to_owned(),
+        HaltScope::Environment(e) => format!("no run leaves for environment {e}; others do"),
+        HaltScope::Rulebook(r) => format!("no run of rulebook {r} leaves; others do"),
+        HaltScope::Playbook(p) => format!("no run of playbook {p} leaves; others do"),
+        HaltScope::CiClass(c) => format!("no run leaves for class {c}; others do"),
+    }
 }
 
 /// Deliberate: over the API, with a reason.

@@ -213,12 +213,13 @@ impl Shard {
     }
 
     /// An event that matched something, or a resolve. A firing that matched nothing only moves the clock, unless an
-    /// older rule set that an open incident keeps may see something in it: so it does not matter whether the caller
-    /// hands it on.
+    /// older rule set that an open incident of its scope keeps may see something in it: so it does not matter whether
+    /// the caller hands it on.
     pub fn event(&mut self, stamp: Timestamp, scope: &str, input: EventInput) {
         self.reach(stamp);
         let nothing = input.matches.is_empty() && input.event.status == Status::Firing && input.set == self.active;
-        if nothing && !self.keeps_older_rules() {
+        let older = |s: &Scope| s.state.open_by_set.keys().any(|set| *set != s.state.head.set);
+        if nothing && !self.scopes.get(scope).is_some_and(older) {
             return;
         }
         let id = crate::step::event_input_id(&input.event);

@@ -4,11 +4,13 @@ pub mod clock;
 pub mod config;
 pub mod dispatch;
 pub mod gather;
+mod keeper;
 pub mod live;
 pub mod matching;
 pub mod metrics;
 pub mod record;
 pub mod rules;
+mod shared;
 pub mod source;
 pub mod stepping;
 

@@ -22,7 +22,11 @@ pub fn is_scenario(path: &str) -> bool {
 pub fn read_folder(root: &Path) -> Result<BTreeMap<String, String>, String> {
     let mut files = BTreeMap::new();
     if !root.exists() {
-        return Err(format!("{}: no such file or folder; name the folder of your rulebooks", root.display()));
+        return Err(format!(
+            "{}: no such file or folder; name the folder of your rulebooks (`rules` in paramedic.yaml; it counts from the \
+             folder in which the command is started)",
+            root.display()
+        ));
     }
     collect(root, &mut files, 0)?;
     Ok(files)

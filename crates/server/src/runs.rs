@@ -99,9 +99,15 @@ pub(crate) fn known_run(store: &dyn Store, run: Run) -> Result<KnownRun, ApiErro
 pub(crate) fn find(store: &dyn Store, name: &str) -> Result<Run, ApiError> {
     let id: Id = name.parse().map_err(|_| {
         let shown: String = name.chars().take(80).collect();
-        ApiError::bad_request(format!("{shown:?} names no run")).help("a run's id has 32 hex digits")
+        ApiError::bad_request(format!("{shown:?} names no run")).help("a run's id, or its key, has 32 hex digits")
     })?;
-    store.run(id)?.ok_or_else(|| ApiError::not_found(format!("there is no run {name}")))
+    if let Some(run) = store.run(id)? {
+        return Ok(run);
+    }
+    // A playbook's owner knows it by its key: the request's Idempotency-Key.
+    let by_key = store.outbox_get(id)?.map(|row| row.order.id());
+    let run = by_key.map(|id| store.run(id)).transpose()?.flatten();
+    run.ok_or_else(|| ApiError::not_found(format!("there is no run {name}")))
 }
 
 /// `GET /api/v1/runs/{run}`.

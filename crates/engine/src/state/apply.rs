@@ -19,6 +19,13 @@ impl State {
         }
     }
 
+    /// Behind the last remedy step of which there is a run.
+    fn first_untried(&self, incident: Id) -> usize {
+        let runs = self.runs_of.get(&incident).into_iter().flatten().filter_map(|id| self.runs.get(id));
+        let steps = runs.filter_map(|r| r.step.strip_prefix("remedy/")?.parse::<usize>().ok());
+        steps.map(|step| step + 1).max().unwrap_or(0)
+    }
+
     fn apply_step(&mut self, step: &Step, at: Timestamp) {
         match step {
             Step::IncidentOpened { incident } => {
@@ -31,6 +38,7 @@ impl State {
                 if let Some((set, was_open)) = self.incidents.get(incident).map(|i| (i.set, i.state.is_open())) {
                     self.count_open(set, to.is_open(), was_open);
                 }
+                let first_untried = self.first_untried(*incident);
                 self.incident(*incident, at, |i| {
                     i.state = *to;
                     match act {
@@ -52,6 +60,8 @@ impl State {
                             i.paged_at = None;
                             i.plan.round += 1;
                             i.plan.exhausted = false;
+                            // A remedy that was only skipped, for a CI that was not known, is still untried.
+                            i.plan.next = first_untried;
                         }
                         _ => {}
                     }

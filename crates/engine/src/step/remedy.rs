@@ -34,8 +34,13 @@ impl Cx<'_> {
             let next = incident.plan.next;
             let who = actor(&set, &rule);
             let Some(step) = rule.remedy.get(next) else {
-                self.step(Step::RemediesFailed { incident: id }, &who, "every remedy was tried");
-                return self.escalate_on(id, EscalateAt::RemediesFailed, "", "every remedy failed");
+                let ran = self.state.runs_of.get(&id).is_some_and(|runs| !runs.is_empty());
+                let (tried, failed) = match ran {
+                    true => ("every remedy was tried", "every remedy failed"),
+                    false => ("no remedy could be run", "no remedy could be run: see why each was skipped"),
+                };
+                self.step(Step::RemediesFailed { incident: id }, &who, tried);
+                return self.escalate_on(id, EscalateAt::RemediesFailed, "", failed);
             };
             // Under `record` only the first remedy is decided: whether it would have worked, nobody knows.
             let autonomy = self.autonomy_of(incident, &set, &rule);
