@@ -135,17 +135,9 @@ impl Cx<'_> {
             None => (None, None, rule.name.clone()),
         };
         Incident {
-            id: Id::of(&json!(["incident", self.scope, correlation_key, self.now, self.input])),
-            number: None,
-            scope: self.scope.to_owned(),
-            correlation_key,
-            rulebook: book.name.clone(),
-            rule: rule.name.clone(),
             set: set.digest,
             by,
             shadow: set.autonomy(book) == paramedic_model::Autonomy::Observe,
-            state: IncidentState::New,
-            summary: summary.chars().take(160).collect(),
             impact: impact.unwrap_or_else(|| default_impact(about.and_then(|ci| ci.criticality))),
             urgency: urgency.unwrap_or_else(|| Level::urgency_of(event.severity)),
             severity: event.severity,
@@ -153,20 +145,8 @@ impl Cx<'_> {
             category: spec.category.clone(),
             ci: about.map(|ci| ci.id),
             about: about.map(|ci| ci.name.clone()).or(named),
-            opened_at: self.now,
-            updated_at: self.now,
-            acknowledged: None,
-            resolved_at: None,
-            close_code: None,
-            close_notes: None,
-            reopen_count: 0,
-            alerts: Vec::new(),
             event: (!rule.remedy.is_empty()).then(|| Box::new(OwnedEvent { raw: None, ..event.clone() })),
-            matched: 0,
-            condition_at: event.time,
-            plan: Plan::default(),
-            evidence: None,
-            paged_at: None,
+            ..self.bare(correlation_key, event, &book.name, &rule.name, summary)
         }
     }
 
@@ -177,28 +157,41 @@ impl Cx<'_> {
         if self.state.incident_of_key(key).is_some_and(|i| i.state.is_open()) {
             return;
         }
+        let summary = format!(
+            "More than {} incidents are open in scope {}: further ones are counted, not opened",
+            self.engine.limits.open_incidents, self.scope
+        );
         let incident = Incident {
-            id: Id::of(&json!(["incident", self.scope, key, self.now, self.input])),
+            impact: Level::High,
+            urgency: Level::High,
+            severity: Severity::Critical,
+            about: event.ci.best().map(str::to_owned),
+            ..self.bare(key, event, OWN_RULEBOOK, "too many open incidents", summary)
+        };
+        self.step(Step::IncidentOpened { incident: Box::new(incident) }, "engine", "the cap on open incidents");
+    }
+
+    /// What every incident begins as.
+    fn bare(&self, correlation_key: Id, event: &OwnedEvent, rulebook: &str, rule: &str, summary: String) -> Incident {
+        Incident {
+            id: Id::of(&json!(["incident", self.scope, correlation_key, self.now, self.input])),
             number: None,
             scope: self.scope.to_owned(),
-            correlation_key: key,
-            rulebook: OWN_RULEBOOK.to_owned(),
-            rule: "too many open incidents".to_owned(),
+            correlation_key,
+            rulebook: rulebook.to_owned(),
+            rule: rule.to_owned(),
             set: self.state.head.set,
             by: vec![],
             shadow: false,
             state: IncidentState::New,
-            summary: format!(
-                "More than {} incidents are open in scope {}: further ones are counted, not opened",
-                self.engine.limits.open_incidents, self.scope
-            ),
-            impact: Level::High,
-            urgency: Level::High,
-            severity: Severity::Critical,
+            summary: summary.chars().take(160).collect(),
+            impact: Level::Medium,
+            urgency: Level::Medium,
+            severity: event.severity,
             assigned_to: None,
             category: None,
             ci: None,
-            about: event.ci.best().map(str::to_owned),
+            about: None,
             opened_at: self.now,
             updated_at: self.now,
             acknowledged: None,
@@ -213,8 +206,7 @@ impl Cx<'_> {
             plan: Plan::default(),
             evidence: None,
             paged_at: None,
-        };
-        self.step(Step::IncidentOpened { incident: Box::new(incident) }, "engine", "the cap on open incidents");
+        }
     }
 
     fn contribute(&mut self, incident: Id, event: &OwnedEvent, alert: &AlertKey, who: &str) {
