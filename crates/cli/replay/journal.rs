@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 use paramedic_engine::Limits;
 use paramedic_model::Range;
 use paramedic_runtime::record::Chunk;
-use paramedic_runtime::source::{Feed, Reader as _, file::FileReader, kafka::RangeReader};
+use paramedic_runtime::source::{Feed, Reader as _, file::FileReader, range::RangeReader};
 use paramedic_runtime::{Config, Sets, live::feed};
 use paramedic_sim::journal::{JournalOptions, RecordSource, SourceRecord, SourceSpec, replay_journal};
 use paramedic_store::{Position, SqliteStore, Store};

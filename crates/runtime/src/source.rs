@@ -2,6 +2,7 @@
 
 pub mod file;
 pub mod kafka;
+pub mod range;
 
 use paramedic_formats::Format;
 use paramedic_model::Timestamp;

@@ -101,7 +101,7 @@ pub fn client_config(kafka: &KafkaConfig) -> Result<ClientConfig, String> {
 }
 
 /// Says what is wrong, without the value of an option: it may be a secret.
-fn describe(error: &KafkaError) -> String {
+pub(super) fn describe(error: &KafkaError) -> String {
     match error {
         KafkaError::ClientConfig(_, description, key, value) => {
             // librdkafka repeats some values, or a part of a list, in its description.
@@ -312,7 +312,7 @@ enum Polled {
     Failed(KafkaError),
 }
 
-fn headers_of(message: &BorrowedMessage<'_>) -> Option<Headers> {
+pub(super) fn headers_of(message: &BorrowedMessage<'_>) -> Option<Headers> {
     let headers = message.headers().filter(|h| h.count() > 0)?;
     Some(headers.iter().map(|h| (h.key.to_owned(), h.value.unwrap_or_default().to_vec())).collect())
 }
@@ -396,59 +396,6 @@ impl Drop for PartitionReader {
     }
 }
 
-/// Reads ranges of a partition once more, for `replay --journal`: one after the other, as they abut.
-pub struct RangeReader {
-    consumer: BaseConsumer,
-    name: String,
-    next: i64,
-}
-
-impl RangeReader {
-    /// Begins at an offset.
-    ///
-    /// # Errors
-    /// When the settings are wrong.
-    pub fn new(kafka: &KafkaConfig, topic: &str, partition: i32, from: i64) -> Result<Self, String> {
-        let consumer: BaseConsumer = client_config(kafka)?.create().map_err(|e| format!("kafka: {}", describe(&e)))?;
-        let mut assignment = TopicPartitionList::new();
-        assignment.add_partition_offset(topic, partition, Offset::Offset(from)).map_err(|e| e.to_string())?;
-        consumer.assign(&assignment).map_err(|e| e.to_string())?;
-        Ok(Self { consumer, name: format!("{topic}/{partition}"), next: from })
-    }
-
-    /// Where it goes on.
-    pub fn next(&self) -> i64 {
-        self.next
-    }
-
-    /// Appends the records before `to`.
-    ///
-    /// # Errors
-    /// When the broker does not answer for 30 s, or the range is not there any more.
-    pub fn read(&mut self, to: i64, into: &mut Chunk) -> Result<(), String> {
-        let started = std::time::Instant::now();
-        while self.next < to {
-            match self.consumer.poll(Duration::from_millis(200)) {
-                Some(Ok(message)) => {
-                    let at = Timestamp::from_millis(message.timestamp().to_millis().unwrap_or(0));
-                    let offset = message.offset();
-                    into.push(offset, offset + 1, at, message.payload(), headers_of(&message));
-                    self.next = offset + 1;
-                }
-                Some(Err(KafkaError::PartitionEOF(_))) => {
-                    return Err(format!("{}: it ends before offset {to}: records are missing", self.name));
-                }
-                Some(Err(e)) => return Err(format!("{} at offset {}: {e}", self.name, self.next)),
-                None if started.elapsed() > Duration::from_secs(30) => {
-                    return Err(format!("{}: no answer from Kafka within 30 s", self.name));
-                }
-                None => {}
-            }
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use rdkafka::mocking::MockCluster;
@@ -479,7 +426,7 @@ mod tests {
             let kafka = kafka("127.0.0.1:1", &[(key, "generic,hunter2")]);
             let errors = [
                 connect(&kafka, &[], &BTreeMap::new(), &std::thread::current()).err().unwrap(),
-                RangeReader::new(&kafka, "t", 0, 0).err().unwrap(),
+                crate::source::range::RangeReader::new(&kafka, "t", 0, 0).err().unwrap(),
             ];
             for text in errors {
                 assert!(text.contains(key) && !text.contains("hunter2"), "{text}");
