@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Ci, Digest, GuardVerdict, Id, Relation, RunState, Running, Timestamp};
+use crate::{Ci, Digest, GuardVerdict, Id, OwnedEvent, Relation, RunState, Running, Timestamp};
 
 /// What a person does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,7 +47,33 @@ pub enum OperatorAct {
         /// Why.
         reason: String,
     },
+    /// For the record: a run that waited because the store was restored may go. Its outbox row was cleared in the
+    /// transaction that appended this.
+    Clear {
+        /// Which run.
+        run: Id,
+    },
+    /// For the record: the store counts as whole again, and runs that are decided go as they did before.
+    EndRecovered {
+        /// Why.
+        reason: String,
+    },
+    /// A source is to be gone on with at another place: what lies between is taken again, or never. The owner of
+    /// the shard moves the position in the batch that holds this act, and begins again from there.
+    Rewind {
+        /// Its name among positions: `kafka/TOPIC/PARTITION`, `file/NAME`.
+        position: String,
+        /// The next offset to take; [`REWIND_EARLIEST`] and [`REWIND_LATEST`] stand for the ends.
+        to: i64,
+        /// Why.
+        reason: String,
+    },
 }
+
+/// The first record that the source still has. The number is Kafka's own for it.
+pub const REWIND_EARLIEST: i64 = -2;
+/// What comes next.
+pub const REWIND_LATEST: i64 = -1;
 
 /// What the dispatcher tells about a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -124,6 +150,24 @@ pub enum InboxBody {
     Cmdb(CmdbDelta),
     /// A rule set to go on with.
     RulebooksPublished(Digest),
+    /// An event that another shard took from its source, and that is in a scope of this one. Matched again here.
+    Handed(Box<OwnedEvent>),
+    /// A source must not be gone on with before a person has looked.
+    SourceStopped {
+        /// The configured source.
+        source: String,
+        /// Its name among positions.
+        position: String,
+        /// Why.
+        why: String,
+    },
+    /// A source that was stopped is taken from again.
+    SourceBack {
+        /// The configured source.
+        source: String,
+        /// Its name among positions.
+        position: String,
+    },
 }
 
 impl InboxBody {
@@ -131,6 +175,51 @@ impl InboxBody {
     pub const fn is_operator(&self) -> bool {
         matches!(self, InboxBody::Operator { .. })
     }
+}
+
+/// The inbox has two lanes, each with an order and a position of its own, so that a person's act never waits behind
+/// a report or a webhook's message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lane {
+    /// What people do.
+    Acts,
+    /// Everything else.
+    Inbox,
+}
+
+impl Lane {
+    /// Both.
+    pub const ALL: [Lane; 2] = [Lane::Acts, Lane::Inbox];
+
+    /// Its name among positions and journal ranges.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Lane::Acts => "acts",
+            Lane::Inbox => "inbox",
+        }
+    }
+
+    /// From the name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|lane| lane.name() == name)
+    }
+
+    /// Where an entry goes.
+    pub const fn of(body: &InboxBody) -> Self {
+        if body.is_operator() { Lane::Acts } else { Lane::Inbox }
+    }
+}
+
+/// The scope of a shard's own incidents: a source that was stopped, for example. It is always at home there.
+pub fn own_scope(shard: u32) -> String {
+    format!("{OWN}{shard}")
+}
+
+const OWN: &str = "paramedic.";
+
+/// The shard whose own scope this is, if it is one.
+pub fn own_shard(scope: &str) -> Option<u32> {
+    scope.strip_prefix(OWN).and_then(|n| n.parse().ok()).filter(|shard| own_scope(*shard) == scope)
 }
 
 /// An entry to append.
@@ -149,7 +238,7 @@ pub struct NewInbox {
 /// An appended entry.
 #[derive(Clone, Debug, PartialEq)]
 pub struct InboxRow {
-    /// 1, 2, 3... its position as a source.
+    /// 1, 2, 3... its position as a source, within its shard and lane.
     pub seq: u64,
     /// The entry.
     pub entry: NewInbox,

@@ -9,6 +9,7 @@ pub mod changes;
 pub mod ci;
 pub mod digest;
 pub mod event;
+pub mod faults;
 pub mod halt;
 pub mod history;
 pub mod incident;
@@ -29,8 +30,8 @@ pub use halt::{Halt, HaltScope};
 pub use history::HistoryRow;
 pub use incident::{CloseCode, Evidence, IllegalMove, Incident, IncidentMove, IncidentState, Plan};
 pub use input::{
-    CmdbDelta, InboxBody, InboxRow, JournalRow, NewInbox, OperatorAct, PageReport, Range, RawMessage, RecordView,
-    RunReport, ScopeHead,
+    CmdbDelta, InboxBody, InboxRow, JournalRow, Lane, NewInbox, OperatorAct, PageReport, REWIND_EARLIEST,
+    REWIND_LATEST, Range, RawMessage, RecordView, RunReport, ScopeHead, own_scope, own_shard,
 };
 pub use level::{Level, priority};
 pub use outbox::{GuardSays, GuardVerdict, Order, OutboxRow, OutboxState, Outcome};

@@ -161,6 +161,9 @@ pub struct OutboxRow {
     pub started_at: Option<Timestamp>,
     /// What the endpoint, a guard or a person said last.
     pub message: Option<String>,
+    /// Who let it go, and when on the wall clock, where it waited for a person after the store was restored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cleared: Option<(String, Timestamp)>,
 }
 
 /// What is known after a request, or after a look at an accepted job.

@@ -134,7 +134,7 @@ impl Parameter {
 }
 
 fn is_bidi(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// A named remedy.
@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn hostile_texts_are_refused_by_name() {
-        for bad in ["-rf", "{{x}}", "{%x%}", "a\nb", "a\u{202e}b", "too long to be"] {
+        for bad in ["-rf", "{{x}}", "{%x%}", "a\nb", "a\u{202e}b", "a\u{061c}b", "too long to be"] {
             assert!(
                 text().check("mount", &json!(bad)).unwrap_err().to_string().starts_with("parameter mount: "),
                 "{bad:?}"

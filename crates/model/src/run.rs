@@ -160,6 +160,9 @@ impl Run {
 
     /// The Idempotency-Key: digest(cluster, record id, step path, round, target id).
     pub fn key(&self, cluster: &str) -> Id {
+        if crate::faults::planted("random_key") {
+            return Id::of(&json!(["random", crate::faults::nonce()]));
+        }
         Id::of(&json!([cluster, self.incident, self.step, self.round, self.target.id]))
     }
 }

@@ -1,10 +1,11 @@
 //! The trait: plain data in, plain data out. No closures, no SQL outside back ends.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use paramedic_model::{
-    Ci, Digest, HistoryRow, Id, InboxRow, Incident, IncidentState, JournalRow, NewInbox, OutboxRow, OutboxState, Page,
-    Relation, Run, RunState, ScopeChanges, ScopeImage, Timestamp,
+    Ci, Digest, HistoryRow, Id, InboxRow, Incident, IncidentState, JournalRow, Lane, NewInbox, OutboxRow, OutboxState,
+    Page, Relation, Run, RunState, ScopeChanges, ScopeImage, Span, Timestamp,
 };
 pub use paramedic_model::{Halt, HaltScope};
 use serde::{Deserialize, Serialize};
@@ -42,6 +43,16 @@ pub enum StoreError {
         /// What is there.
         found: String,
     },
+    /// A scope is at home in another shard: what is about it goes there.
+    #[error("scope {scope} belongs to shard {home}, not to shard {shard}")]
+    HomeElsewhere {
+        /// Which scope.
+        scope: String,
+        /// Where it is at home.
+        home: u32,
+        /// Who wanted to change it.
+        shard: u32,
+    },
     /// Another process has the store open for writing.
     #[error("{path} is in use by another engine (is one still running?); end it, or give this one its own data folder")]
     Locked {
@@ -54,6 +65,14 @@ pub enum StoreError {
     /// No room: nothing was written.
     #[error("no room left for the store: {0}; free some space, ingestion goes on by itself then")]
     Full(String),
+    /// It does not answer. After a commit it is in doubt: reload, never go on.
+    #[error("{context}: the store does not answer: {cause}")]
+    Away {
+        /// What was being done.
+        context: &'static str,
+        /// What went wrong.
+        cause: String,
+    },
     /// Anything else; after a commit it is in doubt: reload, never go on.
     #[error("{context}: {cause}")]
     Other {
@@ -121,8 +140,20 @@ pub struct Batch {
     pub positions: BTreeMap<String, PositionMove>,
     /// What could not be decoded.
     pub dead_letters: Vec<DeadLetter>,
-    /// What was taken. `None` only where the batch moves nothing.
+    /// For scopes that are at home elsewhere: appended to their shards' inboxes, as by [`Store::inbox_append`].
+    pub handed: Vec<NewInbox>,
+    /// What was taken. `None` only where the batch does no more than write down where sources begin.
     pub journal: Option<JournalRow>,
+}
+
+/// Which positions a load takes over, besides those that the shard has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// All sources: one engine, one shard. An error when scopes are at home in other shards: then a group has run
+    /// on this store, and only a group can go on.
+    Alone,
+    /// These, by name, wherever they are.
+    Positions(Vec<String>),
 }
 
 /// What a shard begins with.
@@ -138,6 +169,65 @@ pub struct ShardImage {
     pub positions: BTreeMap<String, Position>,
     /// The scopes that the shard has met.
     pub scopes: Vec<ScopeImage>,
+    /// The rule set that was published last: a shard without a journal begins under it.
+    pub active: Option<Digest>,
+}
+
+/// Where an inbox entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InboxPlace {
+    /// Whose inbox.
+    pub shard: u32,
+    /// Which lane of it.
+    pub lane: Lane,
+    /// Where in the lane.
+    pub seq: u64,
+}
+
+/// What came of publishing a rule set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Published {
+    /// It is active, and was before.
+    Already,
+    /// It is active now, and every shard finds that in its inbox.
+    Now,
+    /// It was active once, and this other one was published since: nothing was changed.
+    Superseded(Digest),
+}
+
+/// The store may lack the end of what once was: it was restored from a backup, or its server failed over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recovered {
+    /// Since when it is known, on the wall clock.
+    pub at: Timestamp,
+    /// How it is known.
+    pub why: String,
+}
+
+/// How long what has ended is kept. Closed records and the history before them go to an archive, the rest is dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Closed and canceled incidents, with their runs, pages and outbox rows, and history.
+    pub records: Span,
+    /// Dead letters.
+    pub dead_letters: Span,
+    /// Inbox rows that were taken, and journal rows: as far back a live history can be repeated.
+    pub journal: Span,
+}
+
+/// What a [`Store::retain`] did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retained {
+    /// Incidents archived.
+    pub incidents: u64,
+    /// History rows archived.
+    pub history: u64,
+    /// Dead letters dropped.
+    pub dead_letters: u64,
+    /// Inbox rows dropped.
+    pub inbox: u64,
+    /// Journal rows dropped.
+    pub journal: u64,
 }
 
 /// A move of an outbox row by the dispatcher: compare-and-set on the state, and on the epoch where it starts.
@@ -213,25 +303,48 @@ pub const INBOX_READ_BYTES: usize = 16 << 20;
 /// Where records, history, alerts, timers, outbox, dead letters, positions and journal are kept.
 ///
 /// Synchronous: shards are OS threads. Every method is one transaction: after `Ok` it is durable, after an
-/// error nothing of it is there, except after [`StoreError::Other`] from [`Store::commit`], which is in doubt.
+/// error nothing of it is there, except after [`StoreError::Other`] and [`StoreError::Away`] from [`Store::commit`], which
+/// is in doubt.
 pub trait Store: Send + Sync {
-    /// Takes a shard over: raises its epoch and gives back its working state. Incidents that are closed or
-    /// canceled are not part of it, nor are runs of such incidents.
-    fn load_shard(&self, shard: u32) -> Result<ShardImage>;
+    /// Takes a shard over: raises its epoch and gives back its working state, in one transaction. Incidents that are
+    /// closed or canceled are not part of it, nor are runs of such incidents.
+    fn load_shard(&self, shard: u32, claim: &Claim) -> Result<ShardImage>;
+    /// The shards that were ever loaded, and their epochs.
+    fn shards(&self) -> Result<Vec<(u32, u64)>>;
+    /// Every position, by shard and name.
+    fn positions(&self) -> Result<Vec<(u32, String, Position)>>;
 
-    /// Writes a batch whole, or not at all, under the fence. New incidents get their numbers here.
+    /// Writes a batch whole, or not at all, under the fence. New incidents get their numbers here. A scope that has
+    /// no home is at home in the batch's shard from here on.
     fn commit(&self, batch: &Batch) -> Result<()>;
 
-    /// Appends entries whose writer's id is new; gives the seq of each, old or new.
-    fn inbox_append(&self, entries: &[NewInbox]) -> Result<Vec<u64>>;
-    /// Entries with `seq >= from`, in order: at most `limit` rows, and no more than [`INBOX_READ_BYTES`] of bodies, but
-    /// always one row if there is any. Fewer rows than `limit` do not mean that there are no more.
-    fn inbox_read(&self, from: u64, limit: usize) -> Result<Vec<InboxRow>>;
+    /// Makes a scope at home in this shard if it has no home; says where it is at home. A shard's own scope
+    /// ([`paramedic_model::own_scope`]) is at home there without being claimed.
+    fn claim_scope(&self, scope: &str, shard: u32) -> Result<u32>;
+    /// Where a scope is at home.
+    fn scope_home(&self, scope: &str) -> Result<Option<u32>>;
 
+    /// Appends entries whose writer's id is new; gives the place of each, old or new. An entry goes to the shard
+    /// where its scope is at home; messages that are not decoded yet go by their source. Where there is no home yet,
+    /// one of the known shards becomes it (0 where none is known).
+    fn inbox_append(&self, entries: &[NewInbox]) -> Result<Vec<InboxPlace>>;
+    /// Entries of a lane with `seq >= from`, in order: at most `limit` rows, and no more than [`INBOX_READ_BYTES`] of
+    /// bodies, but always one row if there is any. Fewer rows than `limit` do not mean that there are no more. What
+    /// is read is never followed by a row with a lower seq.
+    fn inbox_read(&self, shard: u32, lane: Lane, from: u64, limit: usize) -> Result<Vec<InboxRow>>;
+    /// How long an idle reader of the inbox waits before it asks again.
+    fn inbox_pause(&self) -> Span {
+        Span::from_millis(5)
+    }
+
+    /// What a dispatcher that owns these shards has to look at now: rows that are pending, deferred, started or
+    /// accepted, and whose `not_before` has come or is not set. First at most `pages` pages, then at most `runs`
+    /// runs, each with its shard; of each those without a `not_before` first, then by it; oldest release first.
+    fn outbox_due(&self, shards: &[u32], now: Timestamp, pages: usize, runs: usize) -> Result<Vec<(u32, OutboxRow)>>;
     /// Rows in these states, oldest release first.
     fn outbox_list(&self, states: &[OutboxState], limit: usize) -> Result<Vec<OutboxRow>>;
-    /// One row by key.
-    fn outbox_get(&self, key: Id) -> Result<Option<OutboxRow>>;
+    /// One row by key, with its shard.
+    fn outbox_get(&self, key: Id) -> Result<Option<(u32, OutboxRow)>>;
     /// The row of a run or a page, by the run's or page's id.
     fn outbox_of(&self, order: Id) -> Result<Option<OutboxRow>>;
     /// Moves a row, and appends to the inbox, in one transaction.
@@ -243,6 +356,24 @@ pub trait Store: Send + Sync {
     fn ruleset_put(&self, digest: Digest, sources: &BTreeMap<String, String>) -> Result<()>;
     /// The sources of a rule set.
     fn ruleset_get(&self, digest: Digest) -> Result<Option<BTreeMap<String, String>>>;
+    /// The rule set that was published last.
+    fn ruleset_active(&self) -> Result<Option<Digest>>;
+    /// Publishes a rule set that is kept: it is the active one, and a `RulebooksPublished` is appended to the inbox
+    /// of every shard, in one transaction. One that was superseded is published again only with `again`.
+    fn ruleset_publish(&self, digest: Digest, at: Timestamp, again: bool) -> Result<Published>;
+
+    /// Whether the store may lack the end of what once was.
+    fn recovered(&self) -> Result<Option<Recovered>>;
+    /// Says so, or takes it back (`None`).
+    fn recovered_set(&self, recovered: Option<&Recovered>) -> Result<()>;
+
+    /// Copies the whole store, as it is at one moment, to a new file, while it is worked with. Who opens the copy
+    /// finds it [`Store::recovered`].
+    fn backup(&self, to: &Path) -> Result<()>;
+    /// Archives and drops what is older than it is to be kept. Archived records and history are appended to files in
+    /// `archive`, durably, before they are dropped here; history goes in order, and its chain goes on from the hash of
+    /// the last row that was archived. Done in bounded steps: called again until nothing is left to do.
+    fn retain(&self, keep: &Retention, now: Timestamp, archive: &Path) -> Result<Retained>;
 
     /// Adds a halt, or replaces the one with its scope.
     fn halt_put(&self, halt: &Halt) -> Result<()>;

@@ -2,7 +2,8 @@
 
 use paramedic_model::{Digest, HistoryRow, ScopeHead};
 
-/// One scope's chain, followed from its first row; it remembers the first place where it is broken.
+/// One scope's chain, followed from its first row, or from where its archive ends; it remembers the first place where
+/// it is broken.
 #[derive(Default)]
 pub(crate) struct Chain {
     /// How many rows were looked at.
@@ -13,6 +14,11 @@ pub(crate) struct Chain {
 }
 
 impl Chain {
+    /// To be followed from after row `last_seq`, which has this hash: what was archived is not looked at.
+    pub(crate) fn after(last_seq: u64, last_hash: Digest) -> Self {
+        Self { last_seq, last_hash, ..Self::default() }
+    }
+
     /// The next row, as it is kept: `seq` is its place, `row` what can be read there.
     pub(crate) fn row(&mut self, seq: u64, row: Result<&HistoryRow, String>) {
         self.rows += 1;
@@ -40,6 +46,11 @@ impl Chain {
                 self.last_hash = row.hash;
             }
         }
+    }
+
+    /// The first broken place among the rows so far.
+    pub(crate) fn broken(&self) -> Option<(u64, &str)> {
+        self.broken.as_ref().map(|(seq, why)| (*seq, why.as_str()))
     }
 
     /// The end of the rows: gives the first broken place, the head taken into account.

@@ -5,9 +5,11 @@
 //! one conformance suite (`src/conformance`).
 
 pub mod api;
+pub mod archive;
 mod chain;
 pub mod halt_file;
 mod memory;
+mod postgres;
 mod rules;
 mod sqlite;
 
@@ -17,4 +19,5 @@ mod conformance;
 pub use api::*;
 pub use halt_file::HaltFile;
 pub use memory::MemoryStore;
+pub use postgres::PostgresStore;
 pub use sqlite::SqliteStore;

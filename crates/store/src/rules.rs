@@ -1,9 +1,11 @@
 //! What every store must refuse, whatever it is made of.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 
 use paramedic_model::{
-    Digest, IncidentMove, IncidentState, JournalRow, OutboxRow, OutboxState, ScopeChanges, incident,
+    Digest, InboxBody, IncidentMove, IncidentState, JournalRow, NewInbox, OutboxRow, OutboxState, ScopeChanges,
+    Timestamp, incident, own_scope, own_shard,
 };
 
 use crate::{Batch, OutboxMove, Result, StoreError};
@@ -16,12 +18,15 @@ pub(crate) fn refused(context: &'static str, cause: impl Display) -> StoreError 
 /// The fence: the epoch that the caller holds is the store's. A shard that was never loaded has epoch 0.
 pub(crate) fn check_fence(shard: u32, held: u64, found: Option<u64>) -> Result<()> {
     let found = found.unwrap_or(0);
+    if paramedic_model::faults::planted("no_epoch_check") {
+        return Ok(());
+    }
     if found == held && held != 0 { Ok(()) } else { Err(StoreError::Fenced { shard, held, found }) }
 }
 
 /// A position moves only from where it is.
 pub(crate) fn check_position(name: &str, from: Option<i64>, found: Option<i64>) -> Result<()> {
-    if from == found {
+    if from == found || paramedic_model::faults::planted("position_not_compared") {
         return Ok(());
     }
     Err(StoreError::PositionMoved { source_name: name.to_owned(), expected: from.unwrap_or(0), found })
@@ -71,7 +76,86 @@ pub(crate) fn check_home(scope: &str, home: u32, shard: u32) -> Result<()> {
     if home == shard {
         return Ok(());
     }
-    Err(refused("scope", format!("scope {scope} belongs to shard {home}, not to {shard}")))
+    Err(StoreError::HomeElsewhere { scope: scope.to_owned(), home, shard })
+}
+
+/// The name under which an entry's home is looked up: its scope; of a message that is not decoded yet, its source, so
+/// that one sender's messages stay in order.
+pub(crate) fn home_name(entry: &NewInbox) -> Cow<'_, str> {
+    match &entry.body {
+        InboxBody::Message(message) => Cow::Owned(format!("webhook:{}", message.source)),
+        _ => Cow::Borrowed(&entry.scope),
+    }
+}
+
+/// The shard where a name is at home that has no home yet: its own, or one of the known shards (in ascending order), the
+/// one that Kafka's default partitioner chooses for a record with this key. So what is imported for a scope before its
+/// first event is at home where producers that key by scope will send that.
+pub(crate) fn first_home(name: &str, shards: &[u32]) -> u32 {
+    if let Some(shard) = own_shard(name) {
+        return shard;
+    }
+    let positive = murmur2(name.as_bytes()) & 0x7fff_ffff;
+    let at = usize::try_from(positive).unwrap_or(0).checked_rem(shards.len()).unwrap_or(0);
+    shards.get(at).copied().unwrap_or(0)
+}
+
+/// MurmurHash2 (A. Appleby, public domain), 32 bits, with the seed that Apache Kafka's Java client uses.
+fn murmur2(data: &[u8]) -> u32 {
+    const M: u32 = 0x5bd1_e995;
+    let length = u32::try_from(data.len()).unwrap_or(u32::MAX);
+    let mut h = 0x9747_b28c ^ length;
+    let (words, rest) = data.as_chunks::<4>();
+    for word in words {
+        let mut k = u32::from_le_bytes(*word).wrapping_mul(M);
+        k ^= k >> 24;
+        h = h.wrapping_mul(M) ^ k.wrapping_mul(M);
+    }
+    if !rest.is_empty() {
+        for (i, byte) in rest.iter().enumerate() {
+            h ^= u32::from(*byte) << (8 * i);
+        }
+        h = h.wrapping_mul(M);
+    }
+    h ^= h >> 13;
+    h = h.wrapping_mul(M);
+    h ^ (h >> 15)
+}
+
+/// What every shard finds in its inbox when a rule set was published.
+pub(crate) fn publication(digest: Digest, at: Timestamp, shard: u32) -> NewInbox {
+    NewInbox {
+        id: format!("publish|{digest}|{}|{shard}", at.as_nanos()),
+        scope: own_scope(shard),
+        at,
+        body: InboxBody::RulebooksPublished(digest),
+    }
+}
+
+/// One engine alone takes every source: no scope may be at home in another shard than its own. `homes`: scope or
+/// source, and where it is at home.
+pub(crate) fn check_alone<'a>(shard: u32, homes: impl IntoIterator<Item = (&'a str, u32)>) -> Result<()> {
+    match homes.into_iter().find(|(_, home)| *home != shard) {
+        None => Ok(()),
+        Some((name, home)) => Err(refused(
+            "taking the store over",
+            format!(
+                "{name} is at home in shard {home}: a group of engines has worked on this store, and one engine without \
+                 `kafka.group` would leave that shard alone; keep `kafka.group`, a group of one does as well"
+            ),
+        )),
+    }
+}
+
+/// A batch without a journal row does no more than write down where sources begin: what it took could not be repeated.
+/// Where a source was moved to one of its ends by hand, that is a beginning too: places before 0 stand for the ends.
+pub(crate) fn check_no_journal(batch: &Batch) -> Result<()> {
+    let empty = batch.changes.is_empty() && batch.dead_letters.is_empty() && batch.handed.is_empty();
+    let begins = |from: Option<i64>| from.is_none_or(|next| next < 0);
+    if empty && batch.positions.values().all(|p| begins(p.from)) {
+        return Ok(());
+    }
+    Err(refused("journal", "a batch that takes or changes something needs a journal row"))
 }
 
 /// Whether a record may be found in state `to` when it was in `from` a batch ago. One batch may hold several
@@ -93,7 +177,7 @@ pub(crate) fn incident_may_become(from: IncidentState, to: IncidentState) -> boo
 }
 
 /// Whether the dispatcher's move of a row is one: from the state that was read, to one that the table has, with
-/// the request's bytes unchanged once there are any (one key, one byte-identical request).
+/// the request's bytes unchanged once there are any (one key, one byte-identical request), and a person's clearing kept.
 pub(crate) fn check_move(change: &OutboxMove, found: Option<&OutboxRow>) -> Result<()> {
     let conflict = |found: &str| {
         Err(StoreError::Conflict { key: change.key, expected: change.from.name(), found: found.to_owned() })
@@ -101,6 +185,15 @@ pub(crate) fn check_move(change: &OutboxMove, found: Option<&OutboxRow>) -> Resu
     let Some(found) = found else { return conflict("not there") };
     if found.state != change.from {
         return conflict(found.state.name());
+    }
+    // Who judged it before a person let it go must look again, or that word is lost.
+    let cleared = |row: &OutboxRow| row.cleared.as_ref().map(|(_, at)| *at);
+    if cleared(&change.row) < cleared(found) {
+        return conflict("let go by a person meanwhile");
+    }
+    // What came of an earlier request says nothing about a later one, which another owner has sent.
+    if change.row.attempts < found.attempts {
+        return conflict("sent again meanwhile");
     }
     let (from, to) = (found.state, change.row.state);
     let fail = |cause: String| Err(refused("outbox", format!("row {}: {cause}", change.key)));
@@ -133,7 +226,28 @@ pub(crate) const fn limit(asked: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use paramedic_model::{Id, Order, Page};
+
     use super::*;
+
+    /// Expected values: those of Kafka's own unit test of its partitioner's hash.
+    #[test]
+    fn a_name_is_at_home_where_kafkas_partitioner_sends_its_key() {
+        let known = [
+            ("21", -973_932_308),
+            ("foobar", -790_332_482),
+            ("a-little-bit-long-string", -985_981_536),
+            ("a-little-bit-longer-string", -1_486_304_829),
+            ("lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58_897_971),
+            ("abc", 479_470_107),
+        ];
+        for (text, hash) in known {
+            assert_eq!(murmur2(text.as_bytes()).cast_signed(), hash, "{text}");
+        }
+        assert_eq!(first_home("abc", &[0, 1, 2, 3]), 479_470_107 % 4);
+        assert_eq!(first_home("paramedic.7", &[0, 1]), 7);
+        assert_eq!(first_home("abc", &[]), 0);
+    }
 
     #[test]
     fn closed_and_canceled_end_and_new_is_never_returned_to() {
@@ -146,5 +260,52 @@ mod tests {
         }
         assert!(incident_may_become(S::New, S::Closed));
         assert!(incident_may_become(S::Resolved, S::Canceled), "by a reopen between");
+    }
+
+    #[test]
+    fn a_move_that_does_not_know_of_a_persons_clearing_is_a_conflict() {
+        let key = Id::of(&serde_json::json!("row"));
+        let at = Timestamp::from_secs;
+        let page = Page {
+            id: key,
+            incident: key,
+            step: "escalate/0".into(),
+            round: 0,
+            to: "desk".into(),
+            reason: "x".into(),
+            decided_at: at(1),
+            shadow: false,
+        };
+        let row = OutboxRow {
+            key,
+            scope: "default".into(),
+            order: Order::Page(page),
+            state: OutboxState::Pending,
+            released_at: at(1),
+            attempts: 0,
+            not_before: None,
+            request: None,
+            verdicts: vec![],
+            job: None,
+            started_at: None,
+            message: None,
+            cleared: None,
+        };
+        let cleared = |secs| OutboxRow { cleared: Some(("ann".into(), at(secs))), ..row.clone() };
+        let to = |row: OutboxRow| OutboxMove { key, from: OutboxState::Pending, row, fence: None, inbox: vec![] };
+        check_move(&to(cleared(5)), Some(&row)).unwrap();
+        check_move(&to(cleared(6)), Some(&cleared(5))).unwrap();
+        for stale in [row.clone(), cleared(4)] {
+            let deferred = OutboxRow { state: OutboxState::Deferred, ..stale };
+            let refused = check_move(&to(deferred), Some(&cleared(5)));
+            assert!(matches!(refused, Err(StoreError::Conflict { .. })), "{refused:?}");
+        }
+        // A reply to a first request comes when another owner has sent a second one.
+        let started = |attempts| OutboxRow { state: OutboxState::Started, attempts, ..row.clone() };
+        let replied = OutboxRow { state: OutboxState::Failed, ..started(1) };
+        let change = OutboxMove { key, from: OutboxState::Started, row: replied, fence: None, inbox: vec![] };
+        check_move(&change, Some(&started(1))).unwrap();
+        let refused = check_move(&change, Some(&started(2)));
+        assert!(matches!(refused, Err(StoreError::Conflict { .. })), "{refused:?}");
     }
 }

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use paramedic_model::{Incident, IncidentState, JournalRow, Parked, SeenId, Timestamp};
+use paramedic_model::{Incident, IncidentState, JournalRow, Parked, REWIND_EARLIEST, ScopeChanges, SeenId, Timestamp};
 
 use super::Bench;
 use super::fixture::*;
 use super::writer::{Writer, add_step};
-use crate::{Batch, Counts, DeadLetter, IncidentFilter, Position, PositionMove, ShardImage, Store, StoreError};
+use crate::{Batch, Claim, Counts, DeadLetter, IncidentFilter, Position, PositionMove, ShardImage, Store, StoreError};
 
 fn position(from: Option<i64>, next: i64) -> PositionMove {
     PositionMove { from, to: Position { next, last_at: Some(at(next)), last_digest: Some(digest("record")) } }
@@ -15,7 +15,7 @@ fn position(from: Option<i64>, next: i64) -> PositionMove {
 
 /// All that can be seen of the store, but for the epoch, which a look raises.
 fn everything(store: &dyn Store) -> (ShardImage, Counts, Vec<Incident>, Vec<DeadLetter>, Vec<JournalRow>) {
-    let image = ShardImage { epoch: 0, ..store.load_shard(0).unwrap() };
+    let image = ShardImage { epoch: 0, ..store.load_shard(0, &Claim::Alone).unwrap() };
     let incidents = store.incidents(&IncidentFilter::default()).unwrap();
     let (letters, journal) = (store.dead_letters(10).unwrap(), store.journal(0, 0, 10).unwrap());
     (image, store.counts().unwrap(), incidents, letters, journal)
@@ -113,9 +113,9 @@ pub(super) fn a_position_moves_only_from_where_it_is(bench: &Bench) {
             other => panic!("{other:?}"),
         }
     }
-    let image = store.load_shard(0).unwrap();
+    let image = store.load_shard(0, &Claim::Alone).unwrap();
     assert_eq!(image.positions["kafka/events/0"], position(None, 25).to);
-    assert_eq!(store.load_shard(1).unwrap().positions, BTreeMap::new(), "positions are per shard");
+    assert_eq!(store.load_shard(1, &no_source()).unwrap().positions, BTreeMap::new(), "positions are per shard");
 }
 
 pub(super) fn a_journal_row_follows_the_last_one(bench: &Bench) {
@@ -137,7 +137,7 @@ pub(super) fn a_journal_row_follows_the_last_one(bench: &Bench) {
         |from, limit| -> Vec<u64> { store.journal(0, from, limit).unwrap().iter().map(|row| row.batch).collect() };
     assert_eq!(batches(0, 10), [1, 2, 3]);
     assert_eq!(batches(2, 1), [2]);
-    let image = store.load_shard(0).unwrap();
+    let image = store.load_shard(0, &Claim::Alone).unwrap();
     assert_eq!((image.batch, image.last.map(|row| row.batch)), (3, Some(3)));
 }
 
@@ -214,7 +214,7 @@ pub(super) fn a_closed_incident_is_not_loaded(bench: &Bench) {
             c.incidents = all.to_vec();
         })
         .unwrap();
-    let image = store.load_shard(0).unwrap();
+    let image = store.load_shard(0, &Claim::Alone).unwrap();
     let names: Vec<_> = image.scopes[0].incidents.iter().map(|i| i.state.name()).collect();
     assert_eq!(names, ["new", "in_progress", "on_hold", "resolved"]);
     let mut owners: Vec<_> = image.scopes[0].runs.iter().map(|r| r.incident).collect();
@@ -226,22 +226,61 @@ pub(super) fn a_closed_incident_is_not_loaded(bench: &Bench) {
     assert_eq!(closed.state, IncidentState::Closed);
     assert!(store.run(id("run of closed")).unwrap().is_some());
     Writer::new(store).write(|c| c.incidents = vec![in_state(IncidentState::Closed, incident("resolved"))]).unwrap();
-    assert_eq!(store.load_shard(0).unwrap().scopes[0].incidents.len(), 3);
+    assert_eq!(store.load_shard(0, &Claim::Alone).unwrap().scopes[0].incidents.len(), 3);
 }
 
 pub(super) fn a_scope_stays_with_its_shard(bench: &Bench) {
     let store = bench.store();
-    let mut owner = Writer::new(store);
-    owner.write(|c| c.cis = vec![ci("web-1")]).unwrap();
-    let other = store.load_shard(1).unwrap();
-    assert_eq!(other.scopes, []);
-    let batch = Batch { shard: 1, epoch: other.epoch, changes: vec![owner.changes()], ..Batch::default() };
-    store.commit(&batch).unwrap_err();
-    let batch = Batch { changes: vec![owner.changes_in("site-b")], ..batch };
-    store.commit(&batch).unwrap();
-    let scopes =
-        |shard| -> Vec<String> { store.load_shard(shard).unwrap().scopes.into_iter().map(|s| s.scope).collect() };
+    Writer::new(store).write(|c| c.cis = vec![ci("web-1")]).unwrap();
+    assert_eq!(store.load_shard(1, &no_source()).unwrap().scopes, []);
+    let mut other = Writer::at(store, 1, &no_source());
+    match other.write(|c| c.cis = vec![ci("web-1")]) {
+        Err(StoreError::HomeElsewhere { scope, home: 0, shard: 1 }) => assert_eq!(scope, "default"),
+        done => panic!("{done:?}"),
+    }
+    other.write_in("site-b", |c| c.cis = vec![ci("b")]).unwrap();
+    let scopes = |shard| -> Vec<String> {
+        store.load_shard(shard, &no_source()).unwrap().scopes.into_iter().map(|s| s.scope).collect()
+    };
     assert_eq!((scopes(0), scopes(1)), (vec!["default".to_owned()], vec!["site-b".to_owned()]));
+}
+
+/// What a batch takes or changes can be repeated only with its journal row.
+pub(super) fn without_a_journal_row_a_batch_only_says_where_sources_begin(bench: &Bench) {
+    let store = bench.store();
+    let mut owner = Writer::new(store);
+    let bare = Batch { journal: None, ..owner.batch(vec![]) };
+    let begin = |batch: &mut Batch, from, next| {
+        batch.positions.insert("kafka/events/0".into(), position(from, next));
+    };
+    let mut first = bare.clone();
+    begin(&mut first, None, 7);
+    owner.commit(&first).unwrap();
+    assert_eq!(store.positions().unwrap(), [(0, "kafka/events/0".to_owned(), position(None, 7).to)]);
+    let more: [&dyn Fn(&mut Batch); 4] = [
+        &|b| b.changes = vec![ScopeChanges { scope: "default".into(), ..ScopeChanges::default() }],
+        &|b| b.dead_letters = vec![dead_letter(1)],
+        &|b| b.handed = vec![handed("a", "default")],
+        &|b| begin(b, Some(7), 8),
+    ];
+    let before = everything(store);
+    for more in more {
+        let owner = Writer::new(store);
+        let mut batch = Batch { journal: None, ..owner.batch(vec![]) };
+        more(&mut batch);
+        let said = store.commit(&batch).unwrap_err().to_string();
+        assert!(said.contains("journal row"), "{said}");
+        assert_eq!(everything(store), before);
+    }
+    let mut owner = Writer::new(store);
+    // A person moved it to the first record there is; where that is, the source says.
+    let mut moved = owner.batch(vec![]);
+    begin(&mut moved, Some(7), REWIND_EARLIEST);
+    owner.commit(&moved).unwrap();
+    let mut found = Batch { journal: None, ..owner.batch(vec![]) };
+    begin(&mut found, Some(REWIND_EARLIEST), 3);
+    owner.commit(&found).unwrap();
+    assert_eq!(store.positions().unwrap()[0].2.next, 3);
 }
 
 pub(super) fn what_is_gone_is_not_loaded(bench: &Bench) {
@@ -267,7 +306,7 @@ pub(super) fn what_is_gone_is_not_loaded(bench: &Bench) {
             c.timers = vec![timer("b", 9)];
         })
         .unwrap();
-    let scope = store.load_shard(0).unwrap().scopes.remove(0);
+    let scope = store.load_shard(0, &Claim::Alone).unwrap().scopes.remove(0);
     assert_eq!(scope.alerts, [alert("b")]);
     assert_eq!(scope.parked, [parked("b")]);
     assert_eq!(scope.seen, [(seen("b"), at(5))]);
@@ -276,7 +315,7 @@ pub(super) fn what_is_gone_is_not_loaded(bench: &Bench) {
 
 pub(super) fn each_load_raises_the_epoch(bench: &Bench) {
     let store = bench.store();
-    let epochs = [0, 0, 1, 0].map(|shard| store.load_shard(shard).unwrap().epoch);
+    let epochs = [0, 0, 1, 0].map(|shard| store.load_shard(shard, &Claim::Alone).unwrap().epoch);
     assert_eq!(epochs, [1, 2, 1, 3]);
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use paramedic_model::*;
 use serde_json::json;
 
-use crate::DeadLetter;
+use crate::{Claim, DeadLetter};
 
 pub(crate) fn id(name: &str) -> Id {
     Id::of(&json!(["test", name]))
@@ -21,6 +21,11 @@ pub(crate) fn at(secs: i64) -> Timestamp {
 
 pub(crate) fn key(name: &str) -> AlertKey {
     AlertKey { source: "zabbix".into(), dedup_key: format!("{name} \"ü\" '; --") }
+}
+
+/// Takes no source over.
+pub(crate) const fn no_source() -> Claim {
+    Claim::Positions(Vec::new())
 }
 
 /// A new incident, open, with a correlation key of its own.
@@ -133,6 +138,7 @@ pub(crate) fn outbox_row(name: &str, order: Order) -> OutboxRow {
         job: Some("/jobs/1".into()),
         started_at: Some(at(12)),
         message: Some("taken".into()),
+        cleared: Some(("eve".into(), at(9))),
     }
 }
 
@@ -186,6 +192,18 @@ pub(crate) fn dead_letter(offset: i64) -> DeadLetter {
     }
 }
 
+/// Of the lane `inbox`.
+pub(crate) fn handed(name: &str, scope: &str) -> NewInbox {
+    NewInbox { scope: scope.into(), body: InboxBody::Handed(Box::new(event())), ..entry(name) }
+}
+
+/// Of the lane `inbox`, too: not decoded yet.
+pub(crate) fn message(name: &str, source: &str, body: String) -> NewInbox {
+    let message = RawMessage { source: source.into(), headers: BTreeMap::new(), body };
+    NewInbox { body: InboxBody::Message(message), ..entry(name) }
+}
+
+/// A person's act: of the lane `acts`.
 pub(crate) fn entry(name: &str) -> NewInbox {
     let act = OperatorAct::Acknowledge { incident: id("one") };
     NewInbox {
@@ -196,7 +214,7 @@ pub(crate) fn entry(name: &str) -> NewInbox {
     }
 }
 
-fn event() -> OwnedEvent {
+pub(crate) fn event() -> OwnedEvent {
     Event {
         id: Some("77".into()),
         source: "zabbix".into(),

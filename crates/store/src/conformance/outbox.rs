@@ -1,11 +1,11 @@
 //! Facts about the outbox: once per key, moved by compare-and-set, as the table has it.
 
-use paramedic_model::{Order, OutboxRow, OutboxState};
+use paramedic_model::{Lane, Order, OutboxRow, OutboxState};
 
 use super::Bench;
 use super::fixture::*;
 use super::writer::Writer;
-use crate::{OutboxMove, Store, StoreError};
+use crate::{Claim, OutboxMove, Store, StoreError};
 
 use OutboxState as S;
 
@@ -17,10 +17,10 @@ fn moved(row: &OutboxRow, to: OutboxState) -> OutboxMove {
 /// Moves a row along a path of states; gives it back as it is then.
 fn walk(store: &dyn Store, row: &OutboxRow, path: &[OutboxState]) -> OutboxRow {
     for state in path {
-        let current = store.outbox_get(row.key).unwrap().unwrap();
+        let current = store.outbox_get(row.key).unwrap().unwrap().1;
         store.outbox_move(&moved(&current, *state)).unwrap();
     }
-    store.outbox_get(row.key).unwrap().unwrap()
+    store.outbox_get(row.key).unwrap().unwrap().1
 }
 
 /// How a fresh row gets into a state.
@@ -61,7 +61,7 @@ pub(super) fn an_outbox_row_moves_only_from_the_state_that_was_read(bench: &Benc
     Writer::new(store).write(|c| c.outbox = vec![row.clone()]).unwrap();
     store.outbox_move(&start).unwrap();
     assert_eq!(conflict(&start), ("pending", "started".to_owned()));
-    assert_eq!(store.outbox_get(row.key).unwrap(), Some(start.row));
+    assert_eq!(store.outbox_get(row.key).unwrap(), Some((0, start.row)));
 }
 
 pub(super) fn an_outbox_row_moves_only_as_the_table_has_it(bench: &Bench) {
@@ -76,7 +76,7 @@ pub(super) fn an_outbox_row_moves_only_as_the_table_has_it(bench: &Bench) {
             let done = store.outbox_move(&change);
             assert_eq!(done.is_ok(), from == to || from.may_become(to), "{} -> {}: {done:?}", from.name(), to.name());
             let expected = if done.is_ok() { change.row } else { row };
-            assert_eq!(store.outbox_get(expected.key).unwrap(), Some(expected));
+            assert_eq!(store.outbox_get(expected.key).unwrap(), Some((0, expected)));
         }
     }
     let row = outbox_run("swapped", &incident("one"));
@@ -108,14 +108,14 @@ pub(super) fn a_move_under_a_stale_epoch_does_nothing(bench: &Bench) {
     let store = bench.store();
     let row = outbox_run("run", &incident("one"));
     Writer::new(store).write(|c| c.outbox = vec![row.clone()]).unwrap();
-    let epoch = store.load_shard(0).unwrap().epoch;
+    let epoch = store.load_shard(0, &Claim::Alone).unwrap().epoch;
     let stale = OutboxMove { fence: Some((0, epoch - 1)), inbox: vec![entry("a")], ..moved(&row, S::Started) };
     match store.outbox_move(&stale) {
         Err(StoreError::Fenced { shard: 0, held, found }) => assert_eq!((held, found), (epoch - 1, epoch)),
         other => panic!("{other:?}"),
     }
-    assert_eq!(store.outbox_get(row.key).unwrap(), Some(row));
-    assert_eq!(store.inbox_read(0, 10).unwrap(), []);
+    assert_eq!(store.outbox_get(row.key).unwrap(), Some((0, row)));
+    assert_eq!(store.inbox_read(0, Lane::Acts, 0, 10).unwrap(), []);
     store.outbox_move(&OutboxMove { fence: Some((0, epoch)), ..stale }).unwrap();
 }
 
@@ -127,7 +127,8 @@ pub(super) fn a_move_and_its_report_are_one(bench: &Bench) {
     store.outbox_move(&denied).unwrap();
     let late = OutboxMove { inbox: vec![entry("late")], ..moved(&row, S::Started) };
     store.outbox_move(&late).unwrap_err();
-    let ids: Vec<String> = store.inbox_read(0, 10).unwrap().into_iter().map(|row| row.entry.id).collect();
+    let ids: Vec<String> =
+        store.inbox_read(0, Lane::Acts, 0, 10).unwrap().into_iter().map(|row| row.entry.id).collect();
     assert_eq!(ids, ["denied"]);
 }
 
@@ -155,7 +156,7 @@ pub(super) fn only_what_has_not_left_is_withdrawn(bench: &Bench) {
             }
             _ => row.clone(),
         };
-        assert_eq!(store.outbox_get(row.key).unwrap(), Some(expected));
+        assert_eq!(store.outbox_get(row.key).unwrap(), Some((0, expected)));
     }
 }
 
@@ -208,4 +209,86 @@ pub(super) fn a_target_is_busy_while_an_outcome_is_not_known(bench: &Bench) {
     owner.write(|c| c.outbox = vec![row.clone()]).unwrap();
     walk(store, &row, &[S::Started]);
     assert!(!store.target_busy(id("web-1"), id("another run")).unwrap(), "a page acts on nothing");
+}
+
+/// A dispatcher looks at the rows of its shards whose time has come: pages first, then by how long they have waited.
+pub(super) fn what_is_due_is_given_to_its_owner_in_order(bench: &Bench) {
+    let store = bench.store();
+    let one = incident("one");
+    let at_time = |row: OutboxRow, not_before: Option<i64>, released: i64| OutboxRow {
+        not_before: not_before.map(at),
+        released_at: at(released),
+        ..row
+    };
+    let of_page = |name: &str| outbox_row(name, Order::Page(page(name, &one, 1)));
+    let rows = [
+        at_time(outbox_run("deferred", &one), Some(20), 1),
+        at_time(outbox_run("deferred before", &one), Some(19), 9),
+        at_time(outbox_run("new", &one), None, 8),
+        at_time(outbox_run("new before", &one), None, 7),
+        at_time(outbox_run("new after", &one), None, 8),
+        at_time(outbox_run("not yet", &one), Some(31), 1),
+        at_time(of_page("page again"), Some(30), 1),
+        at_time(of_page("page"), None, 9),
+        at_time(of_page("page not yet"), Some(31), 1),
+    ];
+    Writer::at(store, 0, &no_source()).write(|c| c.outbox = rows.to_vec()).unwrap();
+    let others = [at_time(outbox_run("other", &one), None, 7), at_time(of_page("other page"), Some(29), 1)];
+    Writer::at(store, 1, &no_source()).write_in("site-b", |c| c.outbox = others.to_vec()).unwrap();
+    let due = |shards: &[u32], pages, runs| {
+        let found = store.outbox_due(shards, at(30), pages, runs).unwrap();
+        found.into_iter().map(|(shard, row)| (shard, row.order.id())).collect::<Vec<_>>()
+    };
+    let in_shard = |shard: u32, names: &[&str]| names.iter().map(|name| (shard, id(name))).collect::<Vec<_>>();
+    let all = ["page", "page again", "new before", "new", "new after", "deferred before", "deferred"];
+    assert_eq!(due(&[0], 9, 9), in_shard(0, &all));
+    assert_eq!(due(&[0], 1, 2), in_shard(0, &["page", "new before", "new"]));
+    assert_eq!(due(&[0], 0, 1), in_shard(0, &["new before"]));
+    assert_eq!(due(&[0], 9, 0), in_shard(0, &["page", "page again"]));
+    assert_eq!(due(&[1], 9, 9), in_shard(1, &["other page", "other"]));
+    assert_eq!((due(&[], 9, 9), due(&[2], 9, 9)), (vec![], vec![]));
+    // Both at once: one order over both, and the limits are for both together.
+    let both = [(0, "page"), (1, "other page"), (0, "new before"), (1, "other"), (0, "new")];
+    assert_eq!(due(&[1, 0], 2, 3), both.map(|(shard, name)| (shard, id(name))));
+    assert_eq!(due(&[0, 0, 1, 0], 2, 3), both.map(|(shard, name)| (shard, id(name))), "each row once");
+    let found = store.outbox_due(&[0], at(30), 0, 1).unwrap();
+    assert_eq!(found, [(0, rows[3].clone())], "as it is kept");
+    assert_eq!(store.outbox_get(others[0].key).unwrap().map(|(shard, _)| shard), Some(1));
+}
+
+pub(super) fn only_what_still_wants_something_is_due(bench: &Bench) {
+    let store = bench.store();
+    let mut owner = Writer::new(store);
+    for state in S::ALL {
+        let row = outbox_run(state.name(), &incident("one"));
+        owner.write(|c| c.outbox = vec![row.clone()]).unwrap();
+        walk(store, &row, &path_to(state));
+    }
+    let fresh = outbox_run("withdrawn", &incident("one"));
+    owner.write(|c| c.outbox = vec![fresh.clone()]).unwrap();
+    owner.write(|c| c.outbox_cancel = vec![(fresh.key, "resolved".into())]).unwrap();
+    let found = store.outbox_due(&[0], at(99), 9, 99).unwrap();
+    let states: Vec<_> = found.into_iter().map(|(_, row)| row.state).collect();
+    assert_eq!(states, [S::Pending, S::Deferred, S::Started, S::Accepted]);
+    // A move says when it is to be looked at again.
+    let mut later = moved(&store.outbox_get(id("outbox pending")).unwrap().unwrap().1, S::Deferred);
+    later.row.not_before = Some(at(100));
+    store.outbox_move(&later).unwrap();
+    assert_eq!(store.outbox_due(&[0], at(99), 9, 99).unwrap().len(), 3);
+    assert_eq!(store.outbox_due(&[0], at(100), 9, 99).unwrap().len(), 4);
+}
+
+/// An owner's epoch says nothing about the rows of others.
+pub(super) fn a_row_is_started_only_by_its_shards_owner(bench: &Bench) {
+    let store = bench.store();
+    let owners = [0, 1].map(|shard| Writer::at(store, shard, &no_source()).epoch());
+    let row = outbox_run("run", &incident("one"));
+    Writer::at(store, 0, &no_source()).write(|c| c.outbox = vec![row.clone()]).unwrap();
+    let start = |fence| OutboxMove { fence: Some(fence), ..moved(&row, S::Started) };
+    match store.outbox_move(&start((1, owners[1]))) {
+        Err(StoreError::HomeElsewhere { home: 0, shard: 1, .. }) => {}
+        done => panic!("{done:?}"),
+    }
+    assert_eq!(store.outbox_get(row.key).unwrap(), Some((0, row.clone())));
+    store.outbox_move(&start((0, owners[0] + 1))).unwrap();
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::Bench;
 use super::fixture::*;
 use super::writer::{Writer, add_step};
-use crate::{Position, PositionMove, ShardImage};
+use crate::{Claim, Position, PositionMove, ShardImage};
 
 pub(super) fn what_is_loaded_is_what_was_committed(bench: &Bench) {
     let store = bench.store();
@@ -63,8 +63,9 @@ pub(super) fn what_is_loaded_is_what_was_committed(bench: &Bench) {
             cis: c.cis,
             relations: c.relations,
         }],
+        active: None,
     };
-    assert_eq!(store.load_shard(0).unwrap(), expected);
+    assert_eq!(store.load_shard(0, &Claim::Alone).unwrap(), expected);
 }
 
 /// Any JSON that Rust can hold, floats of every size first of all.
@@ -111,7 +112,7 @@ pub(super) fn any_number_comes_back_as_it_was(bench: &Bench) {
         let found = store.incident(incident.id).unwrap().unwrap();
         prop_assert_eq!(Incident { number: None, ..found }, incident);
         prop_assert_eq!(store.run(run.id).unwrap(), Some(run));
-        prop_assert_eq!(store.outbox_get(row.key).unwrap(), Some(row));
+        prop_assert_eq!(store.outbox_get(row.key).unwrap(), Some((0, row)));
         let seq = c.head.last_seq;
         prop_assert_eq!(store.history_of_scope("default", seq, 10).unwrap(), c.history);
     });

@@ -6,22 +6,36 @@ use paramedic_model::{Digest, HistoryRow, Id, JournalRow, Range, Running, ScopeC
 use serde_json::json;
 
 use super::fixture::{at, digest, id};
-use crate::{Batch, Result, Store};
+use crate::{Batch, Claim, Result, ShardImage, Store};
 
-/// The owner of shard 0.
+/// The owner of a shard.
 pub(crate) struct Writer<'a> {
     store: &'a dyn Store,
+    shard: u32,
     epoch: u64,
     batch: u64,
     heads: BTreeMap<String, ScopeHead>,
 }
 
 impl<'a> Writer<'a> {
-    /// Takes the shard over.
+    /// Takes shard 0 over, alone.
     pub(crate) fn new(store: &'a dyn Store) -> Self {
-        let image = store.load_shard(0).unwrap();
+        Self::at(store, 0, &Claim::Alone)
+    }
+
+    /// Takes a shard over.
+    pub(crate) fn at(store: &'a dyn Store, shard: u32, claim: &Claim) -> Self {
+        Self { shard, ..Self::of(store, store.load_shard(shard, claim).unwrap()) }
+    }
+
+    /// Has taken shard 0 over.
+    pub(crate) fn of(store: &'a dyn Store, image: ShardImage) -> Self {
         let heads = image.scopes.into_iter().map(|s| (s.scope, s.head)).collect();
-        Self { store, epoch: image.epoch, batch: image.batch, heads }
+        Self { store, shard: 0, epoch: image.epoch, batch: image.batch, heads }
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     /// Changes to `default` that are empty but for their head.
@@ -37,7 +51,7 @@ impl<'a> Writer<'a> {
     /// The batch that comes next, with its journal row.
     pub(crate) fn batch(&self, changes: Vec<ScopeChanges>) -> Batch {
         let journal = JournalRow {
-            shard: 0,
+            shard: self.shard,
             epoch: self.epoch,
             batch: self.batch + 1,
             set: digest("set"),
@@ -52,7 +66,7 @@ impl<'a> Writer<'a> {
             decisions: digest("decisions"),
             decisions_end: digest("end"),
         };
-        Batch { shard: 0, epoch: self.epoch, changes, journal: Some(journal), ..Batch::default() }
+        Batch { shard: self.shard, epoch: self.epoch, changes, journal: Some(journal), ..Batch::default() }
     }
 
     /// Commits, and goes on from there only when it held.
@@ -67,7 +81,11 @@ impl<'a> Writer<'a> {
 
     /// Commits changes to `default`.
     pub(crate) fn write(&mut self, fill: impl FnOnce(&mut ScopeChanges)) -> Result<()> {
-        let mut changes = self.changes();
+        self.write_in("default", fill)
+    }
+
+    pub(crate) fn write_in(&mut self, scope: &str, fill: impl FnOnce(&mut ScopeChanges)) -> Result<()> {
+        let mut changes = self.changes_in(scope);
         fill(&mut changes);
         let batch = self.batch(vec![changes]);
         self.commit(&batch)

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use paramedic_model::{Digest, Id, Incident, ScopeChanges};
+use paramedic_model::{Digest, Id, Incident, Lane, ScopeChanges};
 
 use super::tables::{Scope, Tables};
 use crate::rules::{
-    check_fence, check_history, check_home, check_journal, check_position, incident_may_become, refused,
+    check_fence, check_history, check_home, check_journal, check_no_journal, check_position, incident_may_become,
+    refused,
 };
 use crate::{Batch, Result};
 
@@ -15,13 +16,17 @@ pub(super) fn check(tables: &Tables, batch: &Batch) -> Result<()> {
     let shard = tables.shards.get(&batch.shard);
     check_fence(batch.shard, batch.epoch, shard.map(|s| s.epoch))?;
     for (name, position) in &batch.positions {
-        let found = shard.and_then(|s| s.positions.get(name)).map(|p| p.next);
+        let mut found = shard.and_then(|s| s.positions.get(name)).map(|p| p.next);
+        if found.is_none() && position.from.is_none() && Lane::from_name(name).is_none() {
+            // A source is taken from by one shard.
+            found = tables.shards.values().find_map(|s| s.positions.get(name)).map(|p| p.next);
+        }
         check_position(name, position.from, found)?;
     }
     let mut ends: BTreeMap<&str, (u64, Digest)> = BTreeMap::new();
     for changes in &batch.changes {
         let known = tables.scopes.get(&changes.scope);
-        check_home(&changes.scope, known.map_or(batch.shard, |s| s.shard), batch.shard)?;
+        check_home(&changes.scope, tables.home(&changes.scope).unwrap_or(batch.shard), batch.shard)?;
         let stored = known.map_or_else(Default::default, |s| (s.head.last_seq, s.head.last_hash));
         let end = ends.entry(&changes.scope).or_insert(stored);
         check_history(changes, end.0, end.1)?;
@@ -30,7 +35,7 @@ pub(super) fn check(tables: &Tables, batch: &Batch) -> Result<()> {
     check_incidents(tables, batch.changes.iter().flat_map(|c| &c.incidents))?;
     match &batch.journal {
         Some(row) => check_journal(batch, row, shard.map_or(0, super::tables::Shard::batch)),
-        None => Ok(()),
+        None => check_no_journal(batch),
     }
 }
 
@@ -71,18 +76,21 @@ pub(super) fn apply(tables: &mut Tables, batch: &Batch) {
     tables.dead_letters.extend(batch.dead_letters.iter().cloned());
     for changes in &batch.changes {
         put_incidents(tables, batch.shard, changes);
-        put_records(tables, changes);
+        put_records(tables, batch.shard, changes);
         let scope = tables.scopes.entry(changes.scope.clone()).or_default();
         put_working(scope, changes);
     }
+    // After the scopes: what the batch itself has given a home is at home there.
+    tables.append(&batch.handed);
 }
 
 fn put_incidents(tables: &mut Tables, shard: u32, changes: &ScopeChanges) {
+    tables.claim_home(&changes.scope, shard);
     let scope = tables.scopes.entry(changes.scope.clone()).or_default();
     scope.shard = shard;
     for incident in &changes.incidents {
-        let next = tables.by_number.last_key_value().map_or(0, |(n, _)| *n) + 1;
-        let number = tables.incidents.get(&incident.id).and_then(|i| i.number).unwrap_or(next);
+        let number = tables.incidents.get(&incident.id).and_then(|i| i.number).unwrap_or(tables.last_number + 1);
+        tables.last_number = tables.last_number.max(number);
         tables.by_number.insert(number, incident.id);
         if incident.state.code() < 7 {
             scope.live.insert(number, incident.id);
@@ -99,7 +107,7 @@ fn put_incidents(tables: &mut Tables, shard: u32, changes: &ScopeChanges) {
     }
 }
 
-fn put_records(tables: &mut Tables, changes: &ScopeChanges) {
+fn put_records(tables: &mut Tables, shard: u32, changes: &ScopeChanges) {
     for run in &changes.runs {
         tables.runs_of.entry(run.incident).or_default().insert(run.id);
         tables.runs.insert(run.id, run.clone());
@@ -112,7 +120,7 @@ fn put_records(tables: &mut Tables, changes: &ScopeChanges) {
         }
     }
     for row in &changes.outbox {
-        tables.outbox.add(row);
+        tables.outbox.add(shard, row);
     }
     for (key, reason) in &changes.outbox_cancel {
         tables.outbox.cancel(*key, reason);

@@ -1,20 +1,27 @@
 //! The store in memory: for tests, scenarios and dry runs. It forgets everything with the process.
 
 mod commit;
+mod inbox;
+mod load;
 mod outbox;
 mod read;
+mod retain;
 mod tables;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use paramedic_model::{
-    Ci, Digest, HistoryRow, Id, InboxRow, Incident, JournalRow, NewInbox, OutboxRow, OutboxState, Page, Relation, Run,
+    Ci, Digest, HistoryRow, Id, InboxRow, Incident, JournalRow, Lane, NewInbox, OutboxRow, OutboxState, Page, Relation,
+    Run, Timestamp,
 };
 
-use self::tables::Tables;
+use self::tables::{RuleSet, Tables};
+use crate::rules::refused;
 use crate::{
-    Audit, Batch, Counts, DeadLetter, Halt, HaltScope, IncidentFilter, OutboxMove, Result, RunFilter, ShardImage, Store,
+    Audit, Batch, Claim, Counts, DeadLetter, Halt, HaltScope, InboxPlace, IncidentFilter, OutboxMove, Position,
+    Published, Recovered, Result, Retained, Retention, RunFilter, ShardImage, Store,
 };
 
 /// A store in memory.
@@ -44,8 +51,14 @@ impl MemoryStore {
 }
 
 impl Store for MemoryStore {
-    fn load_shard(&self, shard: u32) -> Result<ShardImage> {
-        Ok(self.tables().load(shard))
+    fn load_shard(&self, shard: u32, claim: &Claim) -> Result<ShardImage> {
+        self.tables().load(shard, claim)
+    }
+    fn shards(&self) -> Result<Vec<(u32, u64)>> {
+        Ok(self.tables().shards.iter().map(|(number, shard)| (*number, shard.epoch)).collect())
+    }
+    fn positions(&self) -> Result<Vec<(u32, String, Position)>> {
+        Ok(self.tables().positions())
     }
     fn commit(&self, batch: &Batch) -> Result<()> {
         let mut tables = self.tables();
@@ -53,17 +66,26 @@ impl Store for MemoryStore {
         commit::apply(&mut tables, batch);
         Ok(())
     }
-    fn inbox_append(&self, entries: &[NewInbox]) -> Result<Vec<u64>> {
+    fn claim_scope(&self, scope: &str, shard: u32) -> Result<u32> {
+        Ok(self.tables().claim_home(scope, shard))
+    }
+    fn scope_home(&self, scope: &str) -> Result<Option<u32>> {
+        Ok(self.tables().home(scope))
+    }
+    fn inbox_append(&self, entries: &[NewInbox]) -> Result<Vec<InboxPlace>> {
         Ok(self.tables().append(entries))
     }
-    fn inbox_read(&self, from: u64, limit: usize) -> Result<Vec<InboxRow>> {
-        self.tables().inbox_from(from, limit)
+    fn inbox_read(&self, shard: u32, lane: Lane, from: u64, limit: usize) -> Result<Vec<InboxRow>> {
+        self.tables().inbox.read(shard, lane, from, limit)
+    }
+    fn outbox_due(&self, shards: &[u32], now: Timestamp, pages: usize, runs: usize) -> Result<Vec<(u32, OutboxRow)>> {
+        Ok(self.tables().outbox.due(shards, now, pages, runs))
     }
     fn outbox_list(&self, states: &[OutboxState], limit: usize) -> Result<Vec<OutboxRow>> {
         Ok(self.tables().outbox.list(states, limit))
     }
-    fn outbox_get(&self, key: Id) -> Result<Option<OutboxRow>> {
-        Ok(self.tables().outbox.get(key).cloned())
+    fn outbox_get(&self, key: Id) -> Result<Option<(u32, OutboxRow)>> {
+        Ok(self.tables().outbox.get(key).map(|(shard, row)| (shard, row.clone())))
     }
     fn outbox_of(&self, order: Id) -> Result<Option<OutboxRow>> {
         Ok(self.tables().outbox.of(order).cloned())
@@ -75,11 +97,31 @@ impl Store for MemoryStore {
         Ok(self.tables().outbox.target_busy(target, besides))
     }
     fn ruleset_put(&self, digest: Digest, sources: &BTreeMap<String, String>) -> Result<()> {
-        self.tables().rulesets.entry(digest).or_insert_with(|| sources.clone());
+        let new = || RuleSet { sources: sources.clone(), published: false };
+        self.tables().rulesets.entry(digest).or_insert_with(new);
         Ok(())
     }
     fn ruleset_get(&self, digest: Digest) -> Result<Option<BTreeMap<String, String>>> {
-        Ok(self.tables().rulesets.get(&digest).cloned())
+        Ok(self.tables().rulesets.get(&digest).map(|set| set.sources.clone()))
+    }
+    fn ruleset_active(&self) -> Result<Option<Digest>> {
+        Ok(self.tables().active)
+    }
+    fn ruleset_publish(&self, digest: Digest, at: Timestamp, again: bool) -> Result<Published> {
+        self.tables().publish(digest, at, again)
+    }
+    fn recovered(&self) -> Result<Option<Recovered>> {
+        Ok(self.tables().recovered.clone())
+    }
+    fn recovered_set(&self, recovered: Option<&Recovered>) -> Result<()> {
+        self.tables().recovered = recovered.cloned();
+        Ok(())
+    }
+    fn backup(&self, _to: &Path) -> Result<()> {
+        Err(refused("backup", "the memory store keeps nothing: run the engine on SQLite or PostgreSQL"))
+    }
+    fn retain(&self, keep: &Retention, now: Timestamp, archive: &Path) -> Result<Retained> {
+        self.tables().retain(keep, now, archive)
     }
     fn halt_put(&self, halt: &Halt) -> Result<()> {
         self.tables().halts.insert(halt.scope.clone(), halt.clone());

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use paramedic_model::{Ci, HistoryRow, Id, InboxRow, Incident, JournalRow, Page, Relation, Run};
+use paramedic_model::{Ci, HistoryRow, Id, Incident, JournalRow, Page, Relation, Run};
 
 use super::tables::Tables;
 use crate::chain::Chain;
-use crate::rules::{limit, refused};
-use crate::{Audit, Counts, INBOX_READ_BYTES, IncidentFilter, Result, RunFilter};
+use crate::rules::limit;
+use crate::{Audit, Counts, IncidentFilter, RunFilter};
 
 impl Tables {
     pub(super) fn incident_by_number(&self, number: u64) -> Option<&Incident> {
@@ -67,20 +67,6 @@ impl Tables {
         shard.journal.range(from..).take(limit).map(|(_, row)| row.clone()).collect()
     }
 
-    pub(super) fn inbox_from(&self, from: u64, limit: usize) -> Result<Vec<InboxRow>> {
-        let mut out = Vec::new();
-        let mut bytes = 0;
-        for row in self.inbox.range(from..).take(limit).map(|(_, row)| row) {
-            let body = serde_json::to_string(&row.entry.body).map_err(|e| refused("inbox", e))?;
-            bytes += body.len();
-            if bytes > INBOX_READ_BYTES && !out.is_empty() {
-                break;
-            }
-            out.push(row.clone());
-        }
-        Ok(out)
-    }
-
     pub(super) fn counts(&self) -> Counts {
         let mut incidents = BTreeMap::new();
         for incident in self.incidents.values().filter(|i| !i.shadow) {
@@ -90,7 +76,7 @@ impl Tables {
             incidents: incidents.into_iter().map(|((state, priority), n)| (state, priority, n)).collect(),
             outbox: self.outbox.counts(),
             dead_letters: count(self.dead_letters.len()),
-            history: self.scopes.values().map(|s| s.head.last_seq).sum(),
+            history: self.scopes.values().map(|s| count(s.history.len())).sum(),
             inbox: count(self.inbox.len()),
         }
     }
@@ -98,7 +84,7 @@ impl Tables {
     pub(super) fn audit(&self) -> Audit {
         let mut audit = Audit { rows: 0, scopes: 0, broken: Vec::new() };
         for (name, scope) in &self.scopes {
-            let mut chain = Chain::default();
+            let mut chain = Chain::after(scope.archived.0, scope.archived.1);
             for row in &scope.history {
                 chain.row(row.seq, Ok(row));
             }

@@ -3,22 +3,27 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use paramedic_model::{
-    Alert, AlertKey, Ci, Digest, HistoryRow, Id, InboxRow, Incident, JournalRow, NewInbox, Page, Parked, Relation, Run,
-    ScopeHead, ScopeImage, SeenId, Timer, Timestamp,
+    Alert, AlertKey, Ci, Digest, HistoryRow, Id, Incident, JournalRow, Page, Parked, Relation, Run, ScopeHead,
+    ScopeImage, SeenId, Timer, Timestamp,
 };
 
+use super::inbox::Inbox;
 use super::outbox::Outbox;
-use crate::rules::{check_fence, check_move};
-use crate::{DeadLetter, Halt, HaltScope, OutboxMove, Position, Result, ShardImage};
+use crate::rules::{check_fence, check_home, check_move};
+use crate::{DeadLetter, Halt, HaltScope, OutboxMove, Position, Recovered, Result};
 
 /// All of it.
 #[derive(Debug, Default)]
 pub(super) struct Tables {
     pub(super) shards: BTreeMap<u32, Shard>,
     pub(super) scopes: BTreeMap<String, Scope>,
+    /// Where scopes and senders are at home; a shard's own scope is not written down.
+    pub(super) homes: BTreeMap<String, u32>,
     /// With their numbers.
     pub(super) incidents: BTreeMap<Id, Incident>,
     pub(super) by_number: BTreeMap<u64, Id>,
+    /// The last that was given: none is given twice, not even when its incident has left.
+    pub(super) last_number: u64,
     /// The open incident, no shadow, of a correlation key.
     pub(super) open: BTreeMap<Id, Id>,
     pub(super) runs: BTreeMap<Id, Run>,
@@ -27,11 +32,20 @@ pub(super) struct Tables {
     /// In order of insertion, by incident.
     pub(super) pages: BTreeMap<Id, Vec<Page>>,
     pub(super) outbox: Outbox,
-    pub(super) inbox: BTreeMap<u64, InboxRow>,
-    pub(super) inbox_ids: BTreeMap<String, u64>,
+    pub(super) inbox: Inbox,
+    pub(super) active: Option<Digest>,
+    pub(super) recovered: Option<Recovered>,
     pub(super) dead_letters: Vec<DeadLetter>,
-    pub(super) rulesets: BTreeMap<Digest, BTreeMap<String, String>>,
+    pub(super) rulesets: BTreeMap<Digest, RuleSet>,
     pub(super) halts: BTreeMap<HaltScope, Halt>,
+}
+
+/// A rule set's sources.
+#[derive(Debug, Default)]
+pub(super) struct RuleSet {
+    pub(super) sources: BTreeMap<String, String>,
+    /// One that was published, and is not the active one, is superseded.
+    pub(super) published: bool,
 }
 
 /// A shard's epoch, positions and journal.
@@ -63,24 +77,12 @@ pub(super) struct Scope {
     pub(super) cis: BTreeMap<Id, Ci>,
     pub(super) relations: BTreeSet<Relation>,
     pub(super) history: Vec<HistoryRow>,
+    /// What is archived: rows 1 to this one, which has this hash, are not here.
+    pub(super) archived: (u64, Digest),
 }
 
 impl Tables {
-    /// Raises the shard's epoch and gives its working state.
-    pub(super) fn load(&mut self, number: u32) -> ShardImage {
-        let shard = self.shards.entry(number).or_default();
-        shard.epoch += 1;
-        let scopes = self.scopes.iter().filter(|(_, s)| s.shard == number);
-        ShardImage {
-            epoch: shard.epoch,
-            batch: shard.batch(),
-            last: shard.journal.values().next_back().cloned(),
-            positions: shard.positions.clone(),
-            scopes: scopes.map(|(name, scope)| self.image(name, scope)).collect(),
-        }
-    }
-
-    fn image(&self, name: &str, scope: &Scope) -> ScopeImage {
+    pub(super) fn image(&self, name: &str, scope: &Scope) -> ScopeImage {
         let live = || scope.live.values().filter_map(|id| self.incidents.get(id));
         let runs = live().filter_map(|i| self.runs_of.get(&i.id)).flatten().filter_map(|id| self.runs.get(id));
         let mut runs: Vec<Run> = runs.cloned().collect();
@@ -101,26 +103,15 @@ impl Tables {
         }
     }
 
-    /// Appends entries whose id is new; gives the seq of each.
-    pub(super) fn append(&mut self, entries: &[NewInbox]) -> Vec<u64> {
-        let mut seqs = Vec::with_capacity(entries.len());
-        for entry in entries {
-            let next = self.inbox.last_key_value().map_or(0, |(seq, _)| *seq) + 1;
-            let seq = *self.inbox_ids.entry(entry.id.clone()).or_insert(next);
-            if seq == next {
-                self.inbox.insert(seq, InboxRow { seq, entry: entry.clone() });
-            }
-            seqs.push(seq);
-        }
-        seqs
-    }
-
     /// The dispatcher's move of an outbox row.
     pub(super) fn move_outbox(&mut self, change: &OutboxMove) -> Result<()> {
+        let found = self.outbox.get(change.key);
         if let Some((shard, epoch)) = change.fence {
             check_fence(shard, epoch, self.shards.get(&shard).map(|s| s.epoch))?;
+            // An owner's epoch says nothing about the rows of others.
+            found.map_or(Ok(()), |(home, row)| check_home(&row.scope, home, shard))?;
         }
-        check_move(change, self.outbox.get(change.key))?;
+        check_move(change, found.map(|(_, row)| row))?;
         self.outbox.replace(change.row.clone());
         self.append(&change.inbox);
         Ok(())

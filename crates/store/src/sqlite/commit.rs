@@ -1,12 +1,12 @@
 //! A batch, in one transaction: the fence, the positions, then scope by scope.
 
-use paramedic_model::{Digest, ScopeChanges};
+use paramedic_model::{Digest, Lane, ScopeChanges};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::error::{At, int, json, uint};
-use super::{outbox, records, working};
-use crate::rules::{check_fence, check_history, check_home, check_journal, check_position};
-use crate::{Batch, PositionMove, Result, StoreError};
+use super::error::{At, digest, int, json, uint};
+use super::{homes, inbox, outbox, records, working};
+use crate::rules::{check_fence, check_history, check_home, check_journal, check_no_journal, check_position};
+use crate::{Batch, PositionMove, Result};
 
 /// Writes all of it; the caller commits, or rolls back after an error.
 pub(super) fn batch(tx: &Connection, batch: &Batch) -> Result<()> {
@@ -18,6 +18,8 @@ pub(super) fn batch(tx: &Connection, batch: &Batch) -> Result<()> {
         scope(tx, batch.shard, changes)?;
     }
     records::add_dead_letters(tx, &batch.dead_letters)?;
+    // After the scopes: what the batch itself has given a home is at home there.
+    inbox::append(tx, &batch.handed)?;
     journal(tx, batch)
 }
 
@@ -32,14 +34,23 @@ pub(super) fn fence(tx: &Connection, shard: u32, held: u64) -> Result<()> {
     check_fence(shard, held, found.map(uint))
 }
 
+/// A source that another shard has taken over is not where this one left it, whatever its place.
 fn move_position(tx: &Connection, shard: u32, name: &str, position: &PositionMove) -> Result<()> {
     const CONTEXT: &str = "position";
-    let found: Option<i64> = tx
+    let mut found: Option<i64> = tx
         .prepare_cached("SELECT next FROM positions WHERE shard = ?1 AND name = ?2")
         .at(CONTEXT)?
         .query_row(params![shard, name], |row| row.get(0))
         .optional()
         .at(CONTEXT)?;
+    if found.is_none() && position.from.is_none() && Lane::from_name(name).is_none() {
+        found = tx
+            .prepare_cached("SELECT next FROM positions WHERE name = ?1 AND name NOT IN ('inbox', 'acts')")
+            .at(CONTEXT)?
+            .query_row([name], |row| row.get(0))
+            .optional()
+            .at(CONTEXT)?;
+    }
     check_position(name, position.from, found)?;
     let to = &position.to;
     tx.prepare_cached(
@@ -66,11 +77,11 @@ fn scope(tx: &Connection, shard: u32, changes: &ScopeChanges) -> Result<()> {
     working::cis(tx, scope, &changes.cis)?;
     working::relations(tx, scope, &changes.relations)?;
     records::add_history(tx, scope, &changes.history)?;
-    outbox::add(tx, &changes.outbox)?;
+    outbox::add(tx, shard, &changes.outbox)?;
     outbox::cancel(tx, &changes.outbox_cancel)
 }
 
-/// The scope's head goes on from where its history ends.
+/// The scope's head goes on from where its history ends. A scope that has none yet gets its home with it.
 fn head(tx: &Connection, shard: u32, changes: &ScopeChanges) -> Result<()> {
     const CONTEXT: &str = "scope";
     let found: Option<(u32, i64, String)> = tx
@@ -80,10 +91,13 @@ fn head(tx: &Connection, shard: u32, changes: &ScopeChanges) -> Result<()> {
         .optional()
         .at(CONTEXT)?;
     let (last_seq, last_hash) = match found {
-        None => (0, Digest::default()),
+        None => {
+            check_home(&changes.scope, homes::claim(tx, &changes.scope, shard)?, shard)?;
+            (0, Digest::default())
+        }
         Some((home, last_seq, last_hash)) => {
             check_home(&changes.scope, home, shard)?;
-            (uint(last_seq), last_hash.parse().map_err(|e| StoreError::Corrupt(format!("{CONTEXT}: {e}")))?)
+            (uint(last_seq), digest(CONTEXT, &last_hash)?)
         }
     };
     check_history(changes, last_seq, last_hash)?;
@@ -101,7 +115,7 @@ fn head(tx: &Connection, shard: u32, changes: &ScopeChanges) -> Result<()> {
 
 fn journal(tx: &Connection, batch: &Batch) -> Result<()> {
     const CONTEXT: &str = "journal";
-    let Some(row) = &batch.journal else { return Ok(()) };
+    let Some(row) = &batch.journal else { return check_no_journal(batch) };
     let last: i64 = tx
         .prepare_cached("SELECT batch FROM shards WHERE shard = ?1")
         .at(CONTEXT)?

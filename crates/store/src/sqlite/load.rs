@@ -1,16 +1,17 @@
 //! Taking a shard over: its epoch is raised, its working state read.
 
-use std::collections::BTreeMap;
-
 use paramedic_model::{Ci, Relation, ScopeImage, SeenId, Timestamp};
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::error::{At, parse, uint};
+use super::error::{At, digest, parse, uint};
 use super::read::{list, one};
-use crate::{Position, Result, ShardImage, StoreError};
+use super::rulesets;
+use crate::rules::check_alone;
+use crate::{Claim, Position, Result, ShardImage};
 
 /// The raise is in the same transaction as the reads: nobody commits between.
-pub(super) fn shard(tx: &Connection, shard: u32) -> Result<ShardImage> {
+pub(super) fn shard(tx: &Connection, shard: u32, claim: &Claim) -> Result<ShardImage> {
+    take_positions(tx, shard, claim)?;
     let (epoch, batch): (i64, i64) = tx
         .prepare_cached(
             "INSERT INTO shards (shard, epoch) VALUES (?1, 1)
@@ -23,30 +24,72 @@ pub(super) fn shard(tx: &Connection, shard: u32) -> Result<ShardImage> {
         epoch: uint(epoch),
         batch: uint(batch),
         last: one(tx, "journal", "SELECT body FROM journal WHERE shard = ?1 ORDER BY batch DESC LIMIT 1", [shard])?,
-        positions: positions(tx, shard)?,
+        positions: positions(tx, Some(shard))?.into_iter().map(|(_, name, position)| (name, position)).collect(),
         scopes: scopes(tx, shard)?,
+        active: rulesets::active(tx)?,
     })
 }
 
-fn positions(tx: &Connection, shard: u32) -> Result<BTreeMap<String, Position>> {
-    let mut find =
-        tx.prepare_cached("SELECT name, next, last_at, last_digest FROM positions WHERE shard = ?1").at("position")?;
+/// Brings the claimed sources to this shard, wherever they are. A shard's lanes stay where they are.
+fn take_positions(tx: &Connection, shard: u32, claim: &Claim) -> Result<()> {
+    match claim {
+        Claim::Positions(names) => {
+            let mut take = tx
+                .prepare_cached(
+                    "UPDATE positions SET shard = ?1 WHERE name = ?2 AND name NOT IN ('inbox', 'acts') AND shard <> ?1",
+                )
+                .at("load")?;
+            for name in names {
+                take.execute(params![shard, name]).at("load")?;
+            }
+        }
+        Claim::Alone => {
+            nothing_elsewhere(tx, shard)?;
+            tx.prepare_cached("UPDATE positions SET shard = ?1 WHERE name NOT IN ('inbox', 'acts') AND shard <> ?1")
+                .at("load")?
+                .execute([shard])
+                .at("load")?;
+        }
+    }
+    Ok(())
+}
+
+/// The first scope or sender that is at home elsewhere is enough to know.
+fn nothing_elsewhere(tx: &Connection, shard: u32) -> Result<()> {
+    let elsewhere: Option<(String, u32)> = tx
+        .prepare_cached(
+            "SELECT name, shard FROM homes WHERE shard <> ?1
+             UNION ALL SELECT scope, shard FROM scopes WHERE shard <> ?1 LIMIT 1",
+        )
+        .at("load")?
+        .query_row([shard], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()
+        .at("load")?;
+    check_alone(shard, elsewhere.iter().map(|(name, home)| (name.as_str(), *home)))
+}
+
+/// By shard and name, of one shard or of all.
+pub(super) fn positions(tx: &Connection, shard: Option<u32>) -> Result<Vec<(u32, String, Position)>> {
+    let mut find = tx
+        .prepare_cached(
+            "SELECT shard, name, next, last_at, last_digest FROM positions WHERE ?1 IS NULL OR shard = ?1
+             ORDER BY shard, name",
+        )
+        .at("position")?;
     let mut rows = find.query([shard]).at("position")?;
-    let mut out = BTreeMap::new();
+    let mut out = Vec::new();
     while let Some(row) = rows.next().at("position")? {
-        let last_at: Option<i64> = row.get(2).at("position")?;
-        let last_digest: Option<String> = row.get(3).at("position")?;
-        let last_digest = last_digest
-            .map(|text| text.parse())
-            .transpose()
-            .map_err(|e| StoreError::Corrupt(format!("position: {e}")))?;
-        let next = row.get(1).at("position")?;
-        out.insert(
-            row.get(0).at("position")?,
-            Position { next, last_at: last_at.map(Timestamp::from_nanos), last_digest },
-        );
+        out.push((row.get(0).at("position")?, row.get(1).at("position")?, position(row)?));
     }
     Ok(out)
+}
+
+fn position(row: &Row<'_>) -> Result<Position> {
+    let last_at: Option<i64> = row.get(3).at("position")?;
+    let last_digest: Option<String> = row.get(4).at("position")?;
+    let last_digest = last_digest.map(|hex| digest("position", &hex)).transpose()?;
+    let next = row.get(2).at("position")?;
+    Ok(Position { next, last_at: last_at.map(Timestamp::from_nanos), last_digest })
 }
 
 fn scopes(tx: &Connection, shard: u32) -> Result<Vec<ScopeImage>> {

@@ -1,14 +1,16 @@
 //! Opening the file: who may, whether it is sound, and how the connections are set.
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::error::{At, io};
-use super::{SqliteStore, schema};
+use super::checkpoint::Checkpointer;
+use super::error::{At, io, is_full};
+use super::{Connections, SqliteStore, schema};
 use crate::rules::refused;
 use crate::{Result, StoreError};
 
@@ -28,17 +30,19 @@ impl SqliteStore {
     /// [`StoreError::Locked`] at once when another engine has it; [`StoreError::Corrupt`] when it is damaged or no
     /// database; [`StoreError::Full`]; [`StoreError::Other`] for a newer schema or another program's file.
     pub fn open(path: &Path) -> Result<Self> {
-        if let Some(folder) = path.parent().filter(|f| !f.as_os_str().is_empty()) {
+        if let Some(folder) = folder_of(path) {
             std::fs::create_dir_all(folder).map_err(|e| io(OPENING, folder, &e))?;
         }
         let lock = take_lock(path)?;
-        let writer = named(path, writer(path))?;
-        let reader = named(path, reader(path))?;
+        let open = || {
+            create(path)?;
+            Ok((writer(path)?, reader(path)?))
+        };
+        let (writer, reader) = open().map_err(|e| explained(path, e))?;
         Ok(Self {
             path: path.to_owned(),
-            _checkpointer: Some(super::checkpoint::Checkpointer::start(path)),
-            writer: Some(Mutex::new(writer)),
-            reader: Mutex::new(reader),
+            _checkpointer: Some(Checkpointer::start(path)),
+            connections: Connections::Engine { reader: Mutex::new(reader), writer: Mutex::new(writer) },
             _lock: Some(lock),
         })
     }
@@ -49,16 +53,78 @@ impl SqliteStore {
     /// As [`SqliteStore::open`], but never [`StoreError::Locked`]; and when there is no file.
     pub fn open_read_only(path: &Path) -> Result<Self> {
         std::fs::metadata(path).map_err(|e| io(OPENING, path, &e))?;
-        let reader = named(path, reader(path))?;
-        Ok(Self { path: path.to_owned(), _checkpointer: None, writer: None, reader: Mutex::new(reader), _lock: None })
+        let reader = check_begins(path).and_then(|()| reader(path)).map_err(|e| explained(path, e))?;
+        let connections = Connections::ReadOnly(Mutex::new(reader));
+        Ok(Self { path: path.to_owned(), _checkpointer: None, connections, _lock: None })
     }
+
+    /// An empty store in memory: the same tables and statements, and gone when it is dropped.
+    ///
+    /// # Errors
+    /// None that is known: the schema is the program's own.
+    pub fn in_memory() -> Result<Self> {
+        let mut conn = Connection::open_in_memory().at(OPENING)?;
+        settings(&conn, 8)?;
+        schema::migrate(&mut conn)?;
+        let connections = Connections::Memory(Mutex::new(conn));
+        Ok(Self { path: PathBuf::from(":memory:"), _checkpointer: None, connections, _lock: None })
+    }
+}
+
+/// Makes the file where there is none, whole before it has its name: a file without content is never ours.
+fn create(path: &Path) -> Result<()> {
+    match std::fs::metadata(path) {
+        Ok(_) => return check_begins(path),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+        Err(e) => return Err(io(OPENING, path, &e)),
+    }
+    let new = beside(path, ".new");
+    for suffix in ["", "-wal", "-shm", "-journal"] {
+        let left = beside(&new, suffix);
+        match std::fs::remove_file(&left) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(io(OPENING, &left, &e)),
+            _ => {}
+        }
+    }
+    // Closing it folds its log in.
+    writer(&new)?.close().map_err(|(_, error)| error).at(OPENING)?;
+    std::fs::rename(&new, path).map_err(|e| io(OPENING, path, &e))?;
+    sync_folder(OPENING, path)
+}
+
+/// SQLite takes a file without content for a new database: everything would be gone, and nobody would be told.
+fn check_begins(path: &Path) -> Result<()> {
+    const MAGIC: &[u8] = b"SQLite format 3\0";
+    let mut begins = Vec::with_capacity(MAGIC.len());
+    let read = |file: File| file.take(MAGIC.len() as u64).read_to_end(&mut begins);
+    File::open(path).and_then(read).map_err(|e| io(OPENING, path, &e))?;
+    match begins.as_slice() {
+        MAGIC => Ok(()),
+        [] => Err(StoreError::Corrupt("the file is empty: what was in it is gone".to_owned())),
+        _ => Err(StoreError::Corrupt("its beginning is not that of a database".to_owned())),
+    }
+}
+
+/// `PATH` with a suffix.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+fn folder_of(path: &Path) -> Option<&Path> {
+    path.parent().filter(|f| !f.as_os_str().is_empty())
+}
+
+/// A new name is durable when its folder is.
+pub(super) fn sync_folder(context: &'static str, path: &Path) -> Result<()> {
+    let folder = folder_of(path).unwrap_or(Path::new("."));
+    File::open(folder).and_then(|f| f.sync_all()).map_err(|e| io(context, folder, &e))
 }
 
 /// The kernel drops the lock with the process, so a kill -9 leaves nothing to clean up.
 fn take_lock(path: &Path) -> Result<File> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
-    let name = PathBuf::from(name);
+    let name = beside(path, ".lock");
     let file =
         OpenOptions::new().create(true).truncate(false).write(true).open(&name).map_err(|e| io(OPENING, &name, &e))?;
     match file.try_lock() {
@@ -111,13 +177,35 @@ fn quick_check(path: &Path, conn: &Connection) -> Result<()> {
     if found == "ok" { Ok(()) } else { Err(StoreError::Corrupt(found.replace('\n', ", "))) }
 }
 
-/// Says which file is damaged.
-fn named<T>(path: &Path, opened: Result<T>) -> Result<T> {
-    opened.map_err(|e| match e {
-        StoreError::Corrupt(why) => StoreError::Corrupt(format!("{}: {why}", path.display())),
+/// Says which file it is, and what to do.
+pub(super) fn explained(path: &Path, error: StoreError) -> StoreError {
+    let p = path.display().to_string();
+    let with_path = |why: String| if why.starts_with(&p) { why } else { format!("{p}: {why}") };
+    match error {
+        StoreError::Corrupt(why) => StoreError::Corrupt(format!(
+            "{} (to restore the last backup: end the engine, move {p}, {p}-wal and {p}-shm away, copy the backup to \
+             {p}, start the engine)",
+            with_path(why)
+        )),
+        StoreError::Full(why) => StoreError::Full(with_path(why)),
+        StoreError::Away { context, cause } if !has_room(path) => {
+            StoreError::Full(with_path(format!("{context}: {cause}")))
+        }
+        StoreError::Away { context, cause } => StoreError::Away { context, cause: with_path(cause) },
         StoreError::Other { context, cause } if context == OPENING => {
-            StoreError::Other { context, cause: format!("{}: {cause}", path.display()) }
+            StoreError::Other { context, cause: with_path(cause) }
         }
         other => other,
-    })
+    }
+}
+
+/// SQLite does not always say why the system refused a write. False only where the system says: no room.
+fn has_room(path: &Path) -> bool {
+    let probe = beside(path, ".probe");
+    let written = File::create(&probe).and_then(|mut file| {
+        file.write_all(&[0x5a; 64 << 10])?;
+        file.sync_all()
+    });
+    let _ = std::fs::remove_file(&probe);
+    !written.is_err_and(|e| is_full(&e))
 }

@@ -1,13 +1,11 @@
 //! Reading for people and machines: the API, metrics, audit.
 
-use std::collections::BTreeMap;
-
-use paramedic_model::{Digest, HistoryRow, Id, Incident, IncidentState, JournalRow, Page, Run, ScopeHead, Timestamp};
+use paramedic_model::{HistoryRow, Id, Incident, IncidentState, JournalRow, Page, Run, ScopeHead, Timestamp};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Params, Row, params, params_from_iter};
 use serde::de::DeserializeOwned;
 
-use super::error::{At, int, parse, rows, uint};
+use super::error::{At, digest, int, parse, rows, uint};
 use super::outbox;
 use crate::chain::Chain;
 use crate::rules::limit;
@@ -42,7 +40,7 @@ pub(super) fn one<T: DeserializeOwned>(
 }
 
 /// Without a copy of the text.
-fn body<T: DeserializeOwned>(context: &'static str, row: &Row<'_>, column: usize) -> Result<T> {
+pub(super) fn body<T: DeserializeOwned>(context: &'static str, row: &Row<'_>, column: usize) -> Result<T> {
     let text = row.get_ref(column).at(context)?.as_str();
     parse(context, text.map_err(|e| StoreError::Corrupt(format!("{context}: {e}")))?)
 }
@@ -160,23 +158,19 @@ pub(super) fn dead_letters(tx: &Connection, limit: usize) -> Result<Vec<DeadLett
     let mut found = find.query([rows(limit)]).at(CONTEXT)?;
     let mut out = Vec::new();
     while let Some(row) = found.next().at(CONTEXT)? {
-        let digest: String = row.get(5).at(CONTEXT)?;
+        let hex: String = row.get(5).at(CONTEXT)?;
         out.push(DeadLetter {
             source: row.get(0).at(CONTEXT)?,
             position: row.get(1).at(CONTEXT)?,
             offset: row.get(2).at(CONTEXT)?,
             reason: row.get(3).at(CONTEXT)?,
             bytes: row.get(4).at(CONTEXT)?,
-            digest: digest.parse().map_err(|e| StoreError::Corrupt(format!("{CONTEXT}: {e}")))?,
+            digest: digest(CONTEXT, &hex)?,
             length: uint(row.get(6).at(CONTEXT)?),
             at: Timestamp::from_nanos(row.get(7).at(CONTEXT)?),
         });
     }
     Ok(out)
-}
-
-pub(super) fn ruleset(tx: &Connection, digest: Digest) -> Result<Option<BTreeMap<String, String>>> {
-    one(tx, "rule set", "SELECT sources FROM rulesets WHERE digest = ?1", [digest.to_string()])
 }
 
 /// By scope.
@@ -186,7 +180,7 @@ pub(super) fn halts(tx: &Connection) -> Result<Vec<Halt>> {
     Ok(halts)
 }
 
-/// History and inbox have no gaps, so that their figures need no walk over their rows.
+/// History and inbox lose rows only at their beginnings, so that their figures need no walk over their rows.
 pub(super) fn counts(tx: &Connection) -> Result<Counts> {
     const CONTEXT: &str = "counts";
     let figure = |sql: &str| tx.prepare_cached(sql).and_then(|mut s| s.query_row([], |row| row.get(0))).at(CONTEXT);
@@ -204,14 +198,12 @@ pub(super) fn counts(tx: &Connection) -> Result<Counts> {
             incidents.push((state, row.get(1).at(CONTEXT)?, uint(row.get(2).at(CONTEXT)?)));
         }
     }
-    let first: i64 = figure("SELECT coalesce(min(seq), 1) FROM inbox")?;
-    let last: i64 = figure("SELECT coalesce(max(seq), 0) FROM inbox")?;
     Ok(Counts {
         incidents,
         outbox: outbox::counts(tx)?,
         dead_letters: uint(figure("SELECT count(*) FROM dead_letters")?),
-        history: uint(figure("SELECT coalesce(sum(last_seq), 0) FROM scopes")?),
-        inbox: uint(last - first + 1),
+        history: uint(figure("SELECT coalesce(sum(last_seq - archived_seq), 0) FROM scopes")?),
+        inbox: uint(figure("SELECT coalesce(sum(last - dropped), 0) FROM lanes")?),
     })
 }
 
@@ -224,7 +216,18 @@ pub(super) fn audit(tx: &Connection) -> Result<Audit> {
         find.query_map([], |row| row.get(0)).at("audit")?.collect::<rusqlite::Result<_>>().at("audit")?;
     let mut audit = Audit { rows: 0, scopes: 0, broken: Vec::new() };
     for scope in scopes {
+        let known: Option<(String, i64, String)> = tx
+            .query_row("SELECT head, archived_seq, archived_hash FROM scopes WHERE scope = ?1", [&scope], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })
+            .optional()
+            .at("audit")?;
         let mut chain = Chain::default();
+        let mut head: Option<ScopeHead> = None;
+        if let Some((text, archived_seq, archived_hash)) = known {
+            chain = Chain::after(uint(archived_seq), digest("audit", &archived_hash)?);
+            head = Some(parse("audit", &text)?);
+        }
         let mut find = tx.prepare_cached("SELECT body, seq FROM history WHERE scope = ?1 ORDER BY seq").at("audit")?;
         let mut rows = find.query([&scope]).at("audit")?;
         while let Some(row) = rows.next().at("audit")? {
@@ -233,11 +236,6 @@ pub(super) fn audit(tx: &Connection) -> Result<Audit> {
         }
         audit.scopes += 1;
         audit.rows += chain.rows;
-        let head: Option<String> = tx
-            .query_row("SELECT head FROM scopes WHERE scope = ?1", [&scope], |row| row.get(0))
-            .optional()
-            .at("audit")?;
-        let head: Option<ScopeHead> = head.map(|text| parse("audit", &text)).transpose()?;
         audit.broken.extend(chain.end(head.as_ref()).map(|(seq, why)| (scope, seq, why)));
     }
     Ok(audit)

@@ -1,8 +1,6 @@
-//! Writing what is kept: incidents, runs, pages, history, dead letters, rule sets, halts.
+//! Writing what is kept: incidents, runs, pages, history, dead letters, halts.
 
-use std::collections::BTreeMap;
-
-use paramedic_model::{Digest, HistoryRow, Id, Incident, Page, Run};
+use paramedic_model::{HistoryRow, Id, Incident, Page, Run};
 use rusqlite::{Connection, OptionalExtension, Statement, ToSql, params};
 
 use super::error::{At, int, json};
@@ -143,14 +141,6 @@ pub(super) fn add_dead_letters(tx: &Connection, letters: &[DeadLetter]) -> Resul
         ])
         .at("dead letters")?;
     }
-    Ok(())
-}
-
-pub(super) fn put_ruleset(tx: &Connection, digest: Digest, sources: &BTreeMap<String, String>) -> Result<()> {
-    tx.prepare_cached("INSERT INTO rulesets (digest, sources) VALUES (?1, ?2) ON CONFLICT (digest) DO NOTHING")
-        .at("rule set")?
-        .execute(params![digest.to_string(), json("rule set", sources)?])
-        .at("rule set")?;
     Ok(())
 }
 

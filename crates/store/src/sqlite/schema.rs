@@ -12,7 +12,7 @@ use crate::{Result, StoreError};
 const APPLICATION_ID: i64 = 0x5072_6d64;
 
 /// Number 1 is at index 0.
-const MIGRATIONS: [&str; 1] = [include_str!("schema_1.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("schema_1.sql"), include_str!("schema_2.sql")];
 
 /// The number that this program works with.
 pub(super) const NEWEST: i64 = MIGRATIONS.len() as i64;
@@ -29,6 +29,7 @@ pub(super) fn migrate(conn: &mut Connection) -> Result<()> {
         tx.execute_batch(sql).at("schema")?;
         tx.pragma_update(None, "application_id", APPLICATION_ID).at("schema")?;
         tx.pragma_update(None, "user_version", version).at("schema")?;
+        paramedic_model::faults::point("migration");
         tx.commit().at("schema")?;
     }
     Ok(())
@@ -64,7 +65,8 @@ pub(super) fn check_ours(conn: &Connection) -> Result<i64> {
     }
     if version > NEWEST {
         let cause = format!(
-            "it was written by a newer Paramedic (schema {version}, this one knows {NEWEST}): use that one, or another data folder"
+            "it was written by a newer Paramedic (schema {version}, this one knows {NEWEST}): use that one, or another \
+             data folder"
         );
         return Err(refused("opening the store", cause));
     }

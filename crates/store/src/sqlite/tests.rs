@@ -2,14 +2,19 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod backup;
+mod damage;
+mod migration;
+mod retain;
+
 use std::path::{Path, PathBuf};
 
-use paramedic_model::IncidentState;
+use paramedic_model::{IncidentState, Lane};
 
 use super::{SqliteStore, locked};
 use crate::conformance::fixture::*;
 use crate::conformance::writer::{Writer, add_step};
-use crate::{Halt, HaltScope, IncidentFilter, Store, StoreError};
+use crate::{Claim, Halt, HaltScope, IncidentFilter, Store, StoreError};
 
 fn file(folder: &tempfile::TempDir) -> PathBuf {
     folder.path().join("data/store.db")
@@ -45,17 +50,17 @@ fn what_was_written_is_there_after_a_restart() {
     store.halt_put(&halt).unwrap();
     store.inbox_append(&[entry("a")]).unwrap();
     store.ruleset_put(digest("set"), &<_>::default()).unwrap();
-    let image = store.load_shard(0).unwrap();
+    let image = store.load_shard(0, &Claim::Alone).unwrap();
     let (counts, incidents) = (store.counts().unwrap(), store.incidents(&<_>::default()).unwrap());
     drop(store);
     let store = SqliteStore::open(&file(&folder)).unwrap();
-    let again = store.load_shard(0).unwrap();
+    let again = store.load_shard(0, &Claim::Alone).unwrap();
     assert_eq!(again.epoch, image.epoch + 1);
     assert_eq!(crate::ShardImage { epoch: image.epoch, ..again }, image);
     assert_eq!(store.counts().unwrap(), counts);
     assert_eq!(store.incidents(&<_>::default()).unwrap(), incidents);
     assert_eq!(store.halts().unwrap(), [halt]);
-    assert_eq!(store.inbox_read(0, 10).unwrap()[0].entry, entry("a"));
+    assert_eq!(store.inbox_read(0, Lane::Acts, 0, 10).unwrap()[0].entry, entry("a"));
     assert!(store.ruleset_get(digest("set")).unwrap().is_some());
     write(&store, 3..4).unwrap();
     assert_eq!(store.incident_by_number(4).unwrap().unwrap().id, id("3"));
@@ -68,7 +73,7 @@ fn what_was_committed_is_there_though_the_process_ended_in_the_middle() {
     let path = file(&folder);
     let store = filled(&path, 3);
     // As a kill -9 leaves it: a log that nobody folded in, and in it what was never committed.
-    let torn = locked(store.writer.as_ref().unwrap());
+    let torn = locked(store.writer().unwrap());
     torn.execute_batch("PRAGMA cache_spill = 1; PRAGMA cache_size = 1; BEGIN IMMEDIATE").unwrap();
     torn.execute("INSERT INTO halts VALUES ('x', zeroblob(1000000))", []).unwrap();
     let crashed = folder.path().join("crashed.db");
@@ -149,16 +154,16 @@ fn a_full_disk_takes_nothing_of_the_batch_and_all_of_it_later() {
     let folder = tempfile::tempdir().unwrap();
     let store = filled(&file(&folder), 3);
     let limit = |pages: i64| {
-        let conn = locked(store.writer.as_ref().unwrap());
+        let conn = locked(store.writer().unwrap());
         conn.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).unwrap();
     };
-    let before = (store.counts().unwrap(), store.load_shard(0).unwrap().scopes);
+    let before = (store.counts().unwrap(), store.load_shard(0, &Claim::Alone).unwrap().scopes);
     limit(1); // as many as there are
     match write(&store, 3..2_000) {
         Err(error @ StoreError::Full(_)) => assert!(error.to_string().contains("free some space"), "{error}"),
         other => panic!("{other:?}"),
     }
-    assert_eq!((store.counts().unwrap(), store.load_shard(0).unwrap().scopes), before);
+    assert_eq!((store.counts().unwrap(), store.load_shard(0, &Claim::Alone).unwrap().scopes), before);
     limit(1_000_000);
     write(&store, 3..2_000).unwrap();
     assert_eq!(listed(&store), 2_000);
@@ -177,7 +182,7 @@ fn a_reader_looks_on_while_the_engine_writes_and_changes_nothing() {
     assert_eq!(listed(&reader), 5);
     assert_eq!(reader.audit().unwrap().rows, 5);
     let refused = [
-        reader.load_shard(0).map(|_| ()),
+        reader.load_shard(0, &Claim::Alone).map(|_| ()),
         reader.commit(&<_>::default()),
         reader.inbox_append(&[entry("a")]).map(|_| ()),
         reader.halt_remove(&HaltScope::All).map(|_| ()),
@@ -197,7 +202,7 @@ fn a_reader_looks_on_while_the_engine_writes_and_changes_nothing() {
 fn reads_do_not_wait_for_a_commit() {
     let folder = tempfile::tempdir().unwrap();
     let store = filled(&file(&folder), 3);
-    let mut writing = locked(store.writer.as_ref().unwrap());
+    let mut writing = locked(store.writer().unwrap());
     let tx = writing.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).unwrap();
     tx.execute("UPDATE incidents SET state = ?1", [IncidentState::Closed.code()]).unwrap();
     let open = IncidentFilter { states: vec![IncidentState::New], ..IncidentFilter::default() };
