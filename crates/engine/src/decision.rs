@@ -183,15 +183,30 @@ pub enum Step {
         /// Which.
         set: Digest,
     },
-    /// A halt, or its end, for the record.
+    /// What a person did that changes no record, for the record.
     Operator {
-        /// `halt` or `resume`.
+        /// `halt`, `resume`, `rewind`, `clear` or `end_recovered`.
         act: String,
         /// Who.
         by: String,
         /// Why.
         why: String,
+        /// The run that was cleared.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        run: Option<Id>,
+        /// Where to a source was rewound.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rewind: Option<Rewind>,
     },
+}
+
+/// A source's position, and where it was moved to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rewind {
+    /// Its name among positions.
+    pub position: String,
+    /// The next offset to take; as in [`paramedic_model::OperatorAct::Rewind`], -2 and -1 stand for the ends.
+    pub to: i64,
 }
 
 /// Counters and bookkeeping.
@@ -301,7 +316,8 @@ impl Step {
             | Step::RunJudged { run, .. } => *run,
             Step::RunReported { report } => report.run,
             Step::CmdbChanged { delta } => delta.cis.first().map_or_else(Id::default, |ci| ci.id),
-            Step::RulesChanged { .. } | Step::Operator { .. } => Id::default(),
+            Step::Operator { run, .. } => run.unwrap_or_default(),
+            Step::RulesChanged { .. } => Id::default(),
         }
     }
 

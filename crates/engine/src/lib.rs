@@ -10,7 +10,7 @@ pub mod shard;
 pub mod state;
 pub mod step;
 
-pub use decision::{Because, Command, Decided, Decision, Mark, Step};
+pub use decision::{Because, Command, Decided, Decision, Mark, Rewind, Step};
 pub use shard::{Finished, Shard, ShardConfig};
 pub use state::State;
-pub use step::{Engine, EventInput, Input, Limits, event_input_id, write_input_id};
+pub use step::{Engine, EventInput, Input, Limits, event_input_id, stopped_source, write_input_id};

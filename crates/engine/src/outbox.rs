@@ -9,11 +9,11 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-pub use guard::{GuardInput, judge, strictest};
+pub use guard::{GuardInput, judge, strictest, waits_for_clearing};
 
 use paramedic_model::{
-    Effect, GuardSays, GuardVerdict, InboxBody, Incident, NewInbox, OnUnknown, Order, OutboxRow, OutboxState, Outcome,
-    Page, PageReport, Run, RunReport, RunState, Span, Timestamp,
+    Effect, GuardSays, GuardVerdict, InboxBody, Incident, NewInbox, OnUnknown, OperatorAct, Order, OutboxRow,
+    OutboxState, Outcome, Page, PageReport, Run, RunReport, RunState, Span, Timestamp,
 };
 use serde_json::json;
 
@@ -234,7 +234,8 @@ fn after_run(row: &OutboxRow, run: &Run, outcome: &Outcome, now: Timestamp) -> (
             (next, report.into_iter().collect())
         }
         Outcome::Unknown { message, retry_after } => {
-            let may_retry = run.on_unknown == OnUnknown::Retry && run.effect != Effect::NonIdempotent;
+            let may_retry = (run.on_unknown == OnUnknown::Retry && run.effect != Effect::NonIdempotent)
+                || paramedic_model::faults::planted("retry_of_unknown");
             if may_retry && row.attempts < MAX_ATTEMPTS && now < deadline && row.state == OutboxState::Started {
                 (again(row, &format!("{UNSURE}{message}"), *retry_after, now), vec![])
             } else {
@@ -278,6 +279,62 @@ pub fn adopt(row: &OutboxRow, now: Timestamp) -> Option<(OutboxRow, Vec<NewInbox
     Some(after(row, &Outcome::Unknown { message, retry_after: None }, now))
 }
 
+/// What a reply comes to that found its row in another state than it was sent in: another owner had adopted the row,
+/// as `unknown` or to send it again. The first terminal word counts. A success is one whatever was sent besides, but not
+/// while a later request is under way: until that ends, the run keeps its place on the target ([`is_under_way`]). A
+/// failure is one only where nothing was sent besides: a refusal of one request says nothing about another.
+pub fn late(row: &OutboxRow, outcome: &Outcome, now: Timestamp) -> Option<(OutboxRow, Vec<NewInbox>)> {
+    if is_under_way(row) {
+        return None;
+    }
+    let settles = match (outcome, row.state) {
+        (Outcome::Succeeded { .. }, OutboxState::Started | OutboxState::Accepted | OutboxState::Unknown) => true,
+        // That a job could not be asked about is not its result.
+        (Outcome::Failed { never_left, .. }, OutboxState::Unknown) if row.job.is_some() => !never_left,
+        (Outcome::Failed { .. }, OutboxState::Unknown) => row.attempts <= 1,
+        _ => false,
+    };
+    if !settles {
+        return None;
+    }
+    let outcome = match outcome {
+        // That it never left was a reason to try again; now there is nobody who would.
+        Outcome::Failed { message, .. } => Outcome::Failed { message: message.clone(), never_left: false },
+        other => other.clone(),
+    };
+    let (next, reports) = after(row, &outcome, now);
+    (next.state != row.state).then_some((next, reports))
+}
+
+/// Whether a request of the row may be on its way right now: its own reply comes first, or its owner's end.
+pub fn is_under_way(row: &OutboxRow) -> bool {
+    row.state == OutboxState::Started && row.not_before.is_none()
+}
+
+/// A person lets a run go that waits because the store was restored. `None`: it has left, or has ended. The entry
+/// is for history.
+pub fn clear(row: &OutboxRow, by: &str, now: Timestamp) -> Option<(OutboxRow, NewInbox)> {
+    let Order::Run(run) = &row.order else { return None };
+    let waits = match row.state {
+        OutboxState::Pending | OutboxState::Deferred => true,
+        // It waits to be sent again.
+        OutboxState::Started => row.not_before.is_some(),
+        _ => false,
+    };
+    if !waits {
+        return None;
+    }
+    let not_before = (row.state == OutboxState::Started).then_some(now);
+    let next = OutboxRow { cleared: Some((by.to_owned(), now)), not_before, ..row.clone() };
+    let entry = NewInbox {
+        id: format!("clear|{}|{}", row.key, now.as_nanos()),
+        scope: row.scope.clone(),
+        at: now,
+        body: InboxBody::Operator { by: by.to_owned(), act: OperatorAct::Clear { run: run.id } },
+    };
+    Some((next, entry))
+}
+
 /// A person tells what became of an unknown run.
 pub fn settle(
     row: &OutboxRow,
@@ -295,7 +352,8 @@ pub fn settle(
     } else {
         Outcome::Failed { message, never_left: false }
     };
-    Some(after(row, &outcome, now))
+    // What was unsure about it is what the person has found out.
+    Some(after(&OutboxRow { message: None, ..row.clone() }, &outcome, now))
 }
 
 fn run_report(row: &OutboxRow, run: &Run, state: RunState, message: &str, now: Timestamp) -> NewInbox {

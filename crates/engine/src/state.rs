@@ -13,6 +13,8 @@ use paramedic_model::{
 pub const KEEP_IDS: Span = Span::from_secs(24 * 3600);
 /// And so many of them, at most, in a scope.
 pub const MAX_IDS: usize = 1_000_000;
+/// So many ended alerts are kept, at most, in a scope.
+pub const MAX_ENDED: usize = 100_000;
 /// A resolve without a firing waits this long.
 pub const PARK: Span = Span::from_secs(60);
 /// And so many of them, at most, in a scope.
@@ -38,7 +40,7 @@ pub struct State {
     /// How many open alerts contribute to an incident.
     pub open_alerts: BTreeMap<Id, usize>,
     /// Known conditions.
-    pub alerts: BTreeMap<AlertKey, Alert>,
+    pub alerts: BTreeMap<AlertKey, Box<Alert>>,
     /// Ended conditions, by when they were last seen.
     pub ended: BTreeSet<(Timestamp, AlertKey)>,
     /// Parked resolves.
@@ -46,9 +48,9 @@ pub struct State {
     /// Parked resolves, oldest first.
     pub parked_order: BTreeSet<(Timestamp, AlertKey)>,
     /// Known ids.
-    pub seen: BTreeMap<SeenId, Timestamp>,
+    pub seen: BTreeMap<Arc<SeenId>, Timestamp>,
     /// Known ids, oldest first.
-    pub seen_order: BTreeSet<(Timestamp, SeenId)>,
+    pub seen_order: BTreeSet<(Timestamp, Arc<SeenId>)>,
     /// Timers by id.
     pub timers: BTreeMap<Id, Timer>,
     /// Timers in the order in which they fire.
@@ -102,14 +104,15 @@ impl State {
             for incident in &alert.incidents {
                 *state.open_alerts.entry(*incident).or_default() += 1;
             }
-            state.alerts.insert(alert.key.clone(), alert);
+            state.alerts.insert(alert.key.clone(), Box::new(alert));
         }
         for parked in image.parked {
             state.parked_order.insert((parked.at, parked.key.clone()));
             state.parked.insert(parked.key.clone(), parked);
         }
         for (id, at) in image.seen {
-            state.seen_order.insert((at, id.clone()));
+            let id = Arc::new(id);
+            state.seen_order.insert((at, Arc::clone(&id)));
             state.seen.insert(id, at);
         }
         for timer in image.timers {

@@ -8,6 +8,7 @@ mod incident;
 mod remedy;
 mod report;
 mod resolve;
+mod source;
 #[cfg(test)]
 mod tests;
 mod write_back;
@@ -18,10 +19,12 @@ use std::sync::Arc;
 
 pub use event::{event_input_id, write_input_id};
 use paramedic_model::{
-    CmdbDelta, Digest, Id, Incident, OperatorAct, OwnedEvent, PageReport, RunReport, Timer, TimerKind, Timestamp,
+    CmdbDelta, Digest, Id, InboxBody, Incident, OperatorAct, OwnedEvent, PageReport, RunReport, Timer, TimerKind,
+    Timestamp,
 };
 use paramedic_rulebook::{Evaluator, Matches, Rule, RuleSet};
 use serde_json::json;
+pub use source::stopped_source;
 
 use crate::decision::{Because, Decided, Decision, Mark, Step};
 use crate::state::State;
@@ -48,6 +51,37 @@ pub enum Input {
     Cmdb(CmdbDelta),
     /// Another rule set from here on.
     RulebooksPublished(Digest),
+    /// A source must not be gone on with before a person has looked.
+    SourceStopped {
+        /// Its name among positions.
+        position: String,
+        /// Why.
+        why: String,
+    },
+    /// It is taken from again.
+    SourceBack {
+        /// Its name among positions.
+        position: String,
+    },
+}
+
+impl Input {
+    /// What an inbox entry puts before the engine. `None`: what its shell decodes or matches first, a webhook's message
+    /// and an event that another shard handed over; that comes as an [`Input::Event`].
+    pub fn from_inbox(body: &InboxBody) -> Option<Self> {
+        Some(match body {
+            InboxBody::Message(_) | InboxBody::Handed(_) => return None,
+            InboxBody::RunReported(report) => Input::RunReported(report.clone()),
+            InboxBody::PageReported(report) => Input::PageReported(report.clone()),
+            InboxBody::Operator { by, act } => Input::Operator { by: by.clone(), act: act.clone() },
+            InboxBody::Cmdb(delta) => Input::Cmdb(delta.clone()),
+            InboxBody::RulebooksPublished(set) => Input::RulebooksPublished(*set),
+            InboxBody::SourceStopped { position, why, .. } => {
+                Input::SourceStopped { position: position.clone(), why: why.clone() }
+            }
+            InboxBody::SourceBack { position, .. } => Input::SourceBack { position: position.clone() },
+        })
+    }
 }
 
 /// An event with its matches, and the rule set that they were found under.
@@ -64,7 +98,7 @@ pub struct EventInput {
 /// Bounds that are the operator's to set.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Open incidents in a scope; beyond, one umbrella incident.
+    /// Open incidents in a scope, and half of those that are not closed yet; beyond, one umbrella incident.
     pub open_incidents: usize,
 }
 
@@ -111,6 +145,8 @@ impl Engine {
             Input::RulebooksPublished(set) => {
                 cx.step(Step::RulesChanged { set: *set }, "engine", "another rule set was published");
             }
+            Input::SourceStopped { position, why } => cx.on_source_stopped(position, why),
+            Input::SourceBack { position } => cx.on_source_back(position),
         }
         cx.out
     }

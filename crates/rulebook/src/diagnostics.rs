@@ -98,6 +98,19 @@ pub(crate) struct At {
 /// Longest source line that is shown, in characters: a file may be one line.
 const LONGEST_LINE: usize = 200;
 
+/// The lines of a file, which end as YAML ends them: a carriage return alone is an end, too.
+fn lines(source: &str) -> Vec<&str> {
+    let mut lines = Vec::new();
+    let mut rest = source;
+    while let Some(end) = rest.find(['\n', '\r']) {
+        lines.push(&rest[..end]);
+        rest = &rest[end..];
+        rest = rest.strip_prefix("\r\n").unwrap_or(&rest[1..]);
+    }
+    lines.push(rest);
+    lines
+}
+
 /// Collects the findings of one file.
 pub(crate) struct Report<'a> {
     file: &'a str,
@@ -107,7 +120,7 @@ pub(crate) struct Report<'a> {
 
 impl<'a> Report<'a> {
     pub(crate) fn new(file: &'a str, source: &'a str) -> Self {
-        Self { file, lines: source.lines().collect(), found: Vec::new() }
+        Self { file, lines: lines(source), found: Vec::new() }
     }
 
     pub(crate) fn place(&self, at: At) -> Place {
@@ -184,6 +197,12 @@ mod tests {
         assert_eq!(closest("lables", known), Some("labels"));
         assert_eq!(closest("Severty", known), Some("severity"));
         assert_eq!(closest("mountpoint", known), None);
+    }
+
+    #[test]
+    fn a_line_ends_where_yaml_ends_it() {
+        assert_eq!(lines("a\rb\r\nc\n\nd\n"), ["a", "b", "c", "", "d", ""]);
+        assert_eq!(lines(""), [""]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use paramedic_model::Event;
+use paramedic_model::{Event, own_shard};
 
 use crate::diagnostics::did_you_mean;
 use crate::template::parse_path;
@@ -32,10 +32,11 @@ impl ScopeExpr {
         }
     }
 
-    /// The scope; `default` when the field is missing or empty.
+    /// The scope; `default` when the field is missing or empty, or names one of the engine's own scopes: an event must
+    /// not get in there, nor to a shard that does not exist.
     pub fn scope<'e>(&self, event: &'e Event<'_>) -> Cow<'e, str> {
         match self.0.read(event) {
-            Val::Text(t) if !t.is_empty() => t,
+            Val::Text(t) if !t.is_empty() && own_shard(&t).is_none() => t,
             Val::Int(i) => Cow::Owned(i.to_string()),
             Val::Float(f) => Cow::Owned(f.to_string()),
             Val::Severity(s) => Cow::Borrowed(s.name()),
@@ -56,6 +57,12 @@ mod tests {
         assert_eq!(site.scope(&event(vec![("site".into(), "fra".into())])), "fra");
         assert_eq!(site.scope(&event(vec![])), "default");
         assert_eq!(site.scope(&event(vec![("site".into(), "".into())])), "default");
+        assert_eq!(
+            site.scope(&event(vec![("site".into(), "paramedic.5".into())])),
+            "default",
+            "it is the engine's own"
+        );
+        assert_eq!(site.scope(&event(vec![("site".into(), "paramedic.eu".into())])), "paramedic.eu");
         for bad in ["", "site", "event.lables.site", "event.labels.site.x", "event.f()"] {
             assert!(ScopeExpr::parse(bad).is_err(), "{bad}");
         }

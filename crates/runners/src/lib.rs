@@ -8,7 +8,7 @@ pub mod behaviour;
 pub mod endpoint;
 pub mod http;
 pub mod policy;
-mod reply;
+pub mod reply;
 mod secret;
 
 pub use api::*;

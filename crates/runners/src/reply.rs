@@ -15,14 +15,18 @@ const DEFAULT_WAIT: Span = Span::from_secs(1);
 const WAIT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(300));
 /// Longest message that is kept, in characters.
 const MESSAGE_CHARS: usize = 2_000;
+/// Longest URL of an accepted job that is kept, in bytes.
+const PLACE_BYTES: usize = 2_000;
 
 /// What came back.
 #[derive(Debug)]
-pub(crate) struct Reply {
-    pub(crate) status: u16,
-    pub(crate) headers: HeaderMap,
+pub struct Reply {
+    /// HTTP.
+    pub status: u16,
+    /// As they came.
+    pub headers: HeaderMap,
     /// The whole body, or why there is none.
-    pub(crate) body: Result<Vec<u8>, String>,
+    pub body: Result<Vec<u8>, String>,
 }
 
 /// What a status word says.
@@ -72,7 +76,7 @@ const WORDS: [(Word, &[&str]); 3] = [
 
 impl Reply {
     /// What follows from the reply to a playbook's request.
-    pub(crate) fn to_request(&self, url: &Url, result: ResultIn, now: SystemTime) -> Outcome {
+    pub fn to_request(&self, url: &Url, result: ResultIn, now: SystemTime) -> Outcome {
         match self.status {
             202 => self.accepted(url, result, now),
             200..=299 => self.finished(url, result, now),
@@ -85,7 +89,7 @@ impl Reply {
     }
 
     /// What follows from the reply to a look at an accepted job; `job` is where it was asked about.
-    pub(crate) fn to_poll(&self, job: &Url, result: ResultIn, now: SystemTime) -> Outcome {
+    pub fn to_poll(&self, job: &Url, result: ResultIn, now: SystemTime) -> Outcome {
         let again = |job: &Url| Outcome::Accepted {
             job: job.to_string(),
             retry_after: self.retry_after(now).unwrap_or(DEFAULT_WAIT),
@@ -117,7 +121,7 @@ impl Reply {
     }
 
     /// What follows from the reply to a notification: a 2xx has taken it.
-    pub(crate) fn to_notification(&self, now: SystemTime) -> Outcome {
+    pub fn to_notification(&self, now: SystemTime) -> Outcome {
         match self.status {
             200..=299 => Outcome::Succeeded { message: format!("HTTP {}", self.status), facts: BTreeMap::new() },
             300..=399 => self.failed("redirects are not followed; the notifier's URL has to be the final one"),
@@ -179,7 +183,7 @@ impl Reply {
         let mut job = url.clone();
         job.set_query(None);
         job.path_segments_mut().ok()?.pop_if_empty().push(&id);
-        Some(Ok(job))
+        Some(short(job))
     }
 
     /// The endpoint's wish, in seconds or as a date, within bounds.
@@ -222,7 +226,16 @@ pub(crate) fn same_origin(url: &Url, place: &str) -> Result<Url, String> {
         return Err(format!("the job's place points elsewhere, to {origin}"));
     }
     job.set_fragment(None);
-    Ok(job)
+    short(job)
+}
+
+fn short(job: Url) -> Result<Url, String> {
+    let bytes = job.as_str().len();
+    if bytes > PLACE_BYTES {
+        Err(format!("the job's place has {bytes} bytes; the most is {PLACE_BYTES}"))
+    } else {
+        Ok(job)
+    }
 }
 
 fn word(object: &Map<String, Value>) -> Option<Word> {
@@ -243,7 +256,9 @@ fn succeeded(object: &Map<String, Value>) -> Outcome {
 fn failed(object: &Map<String, Value>) -> Outcome {
     let said = match message(object) {
         said if said.is_empty() => {
-            format!("the endpoint says: {}", object.get("status").and_then(Value::as_str).unwrap_or("failed"))
+            // As it wrote it, with as many dashes as it likes.
+            let status = object.get("status").and_then(Value::as_str).unwrap_or("failed");
+            format!("the endpoint says: {}", clip(status, 64))
         }
         said => said,
     };
@@ -409,6 +424,24 @@ mod tests {
         ] {
             assert_eq!(poll(status, &headers, "", body).0, 'U', "{status}");
         }
+    }
+
+    #[test]
+    fn what_goes_into_records_is_short_whatever_the_endpoint_writes() {
+        let long = "x".repeat(3_000);
+        for body in [
+            format!(r#"{{"status":"failed","message":"{long}"}}"#),
+            format!(r#"{{"status":"{}failed"}}"#, "-".repeat(3_000)),
+            format!(r#"{{"status":"{long}"}}"#),
+            format!(r#"{{"status":"running","href":"/{long}"}}"#),
+            format!(r#"{{"status":"running","id":"{long}"}}"#),
+        ] {
+            let (letter, text) =
+                told(reply(200, &[], &body).to_request(&url(), ResultIn::Body, SystemTime::UNIX_EPOCH));
+            assert!(letter != 'A' && text.chars().count() <= MESSAGE_CHARS, "{letter}: {text}");
+        }
+        let job = url().join(&"x".repeat(1_900)).unwrap().to_string();
+        assert_eq!(same_origin(&url(), &job).map(String::from), Ok(job), "what was kept once is kept again");
     }
 
     #[test]

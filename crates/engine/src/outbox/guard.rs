@@ -1,12 +1,14 @@
 //! The guards: what each says about a row, and which of them counts.
 
 use paramedic_model::{
-    Autonomy, GuardSays, GuardVerdict, Halt, Incident, Order, OutboxRow, Page, Run, Span, Timestamp,
+    Autonomy, Effect, GuardSays, GuardVerdict, Halt, Incident, Order, OutboxRow, Page, Run, Span, Timestamp,
 };
 use paramedic_rulebook::RuleSet;
 
 /// How long a held-back row waits before the guards are asked again.
 const ASK_AGAIN: Span = Span::from_secs(1);
+/// And how long where a person ends the wait: there may be tens of thousands of them.
+const ASK_AGAIN_HELD: Span = Span::from_secs(5);
 
 /// What the guards look at.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +25,9 @@ pub struct GuardInput<'a> {
     pub target_busy: bool,
     /// Oldest release that may still act.
     pub max_action_age: Span,
+    /// Since when the store may lack the end of what once was, and how that is known: then it may not know what was
+    /// sent already, and a person looks at each run.
+    pub recovered: Option<(Timestamp, &'a str)>,
 }
 
 /// Every guard's verdict, in the order in which people read them. An input that is missing denies.
@@ -37,6 +42,7 @@ pub fn judge(row: &OutboxRow, input: &GuardInput<'_>) -> Vec<GuardVerdict> {
         Order::Page(page) => vec![verdict("overtaken", overtaken(page, input))],
         Order::Run(run) => vec![
             verdict("halt", halt(input)),
+            verdict("recovered", recovered(row, run, input)),
             verdict("staleness", staleness(run, input)),
             verdict("grant", grant(run, input)),
             verdict("age", age(row, input)),
@@ -74,10 +80,38 @@ fn later(input: &GuardInput<'_>, reason: impl Into<String>) -> Says {
     (GuardSays::Defer(input.now.plus(ASK_AGAIN)), reason.into())
 }
 
+fn held(input: &GuardInput<'_>, reason: impl Into<String>) -> Says {
+    (GuardSays::Defer(input.now.plus(ASK_AGAIN_HELD)), reason.into())
+}
+
 fn halt(input: &GuardInput<'_>) -> Says {
     match input.halt {
-        Some(halt) => later(input, format!("halted by {}: {}", halt.by, halt.reason)),
+        Some(halt) => held(input, format!("halted by {}: {}", halt.by, halt.reason)),
         None => allow("no halt"),
+    }
+}
+
+/// Whether a run waits for a person, because the store may not know that it was sent already.
+pub fn waits_for_clearing(row: &OutboxRow, recovered: Option<Timestamp>) -> bool {
+    let Some(since) = recovered else { return false };
+    let Order::Run(run) = &row.order else { return false };
+    run.effect != Effect::ReadOnly && row.cleared.as_ref().is_none_or(|(_, at)| *at < since)
+}
+
+fn recovered(row: &OutboxRow, run: &Run, input: &GuardInput<'_>) -> Says {
+    let Some((since, why)) = input.recovered else { return allow("the store was not restored") };
+    if waits_for_clearing(row, Some(since)) {
+        let id = run.id;
+        return held(
+            input,
+            format!(
+                "{why}: it may have run already; `paramedic approve {id}` lets it go, `paramedic recovered end` all"
+            ),
+        );
+    }
+    match &row.cleared {
+        Some((by, _)) => allow(format!("{by} has let it go")),
+        None => allow("it only reads"),
     }
 }
 
@@ -128,8 +162,13 @@ fn grant(run: &Run, input: &GuardInput<'_>) -> Says {
     allow(format!("{} may, and is granted {}", book.name, autonomy.name()))
 }
 
+/// Where it waits for a person to clear it, its age counts from when they do.
 fn age(row: &OutboxRow, input: &GuardInput<'_>) -> Says {
-    let age = input.now.since(row.released_at);
+    if waits_for_clearing(row, input.recovered.map(|(since, _)| since)) {
+        return allow("it waits for a person, and counts from when they let it go");
+    }
+    let cleared = row.cleared.as_ref().map(|(_, at)| *at);
+    let age = input.now.since(cleared.map_or(row.released_at, |at| at.max(row.released_at)));
     if age > input.max_action_age {
         deny(format!("released {age} ago; the oldest that may act is {}", input.max_action_age))
     } else {

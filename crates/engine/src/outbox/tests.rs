@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 
 use paramedic_model::{
-    Autonomy, Digest, Effect, GuardSays, Halt, HaltScope, Id, InboxBody, Incident, NewInbox, OnUnknown, Order,
-    OutboxRow, OutboxState as S, Outcome, Page, Run, RunState, Span, Target, Timestamp,
+    Autonomy, Digest, Effect, GuardSays, Halt, HaltScope, Id, InboxBody, Incident, NewInbox, OnUnknown, OperatorAct,
+    Order, OutboxRow, OutboxState as S, Outcome, Page, Run, RunState, Span, Target, Timestamp,
 };
 use paramedic_rulebook::{RuleSet, load};
 use serde_json::json;
 
 use super::{
-    Considered, GuardInput, MAX_ATTEMPTS, MAX_PAGE_ATTEMPTS, adopt, after, consider, judge, settle, strictest,
+    Considered, GuardInput, MAX_ATTEMPTS, MAX_PAGE_ATTEMPTS, adopt, after, clear, consider, is_under_way, judge, late,
+    settle, strictest,
 };
 
 fn t(secs: i64) -> Timestamp {
@@ -95,6 +96,7 @@ fn row(order: Order) -> OutboxRow {
         job: None,
         started_at: None,
         message: None,
+        cleared: None,
     }
 }
 
@@ -111,11 +113,12 @@ struct Desk {
     incident: Option<Incident>,
     halt: Option<Halt>,
     busy: bool,
+    recovered: Option<Timestamp>,
     now: Timestamp,
 }
 
 fn desk() -> Desk {
-    Desk { set: set("auto", AS_ASKED), incident: Some(incident()), halt: None, busy: false, now: t(1) }
+    Desk { set: set("auto", AS_ASKED), incident: Some(incident()), halt: None, busy: false, recovered: None, now: t(1) }
 }
 
 impl Desk {
@@ -127,6 +130,7 @@ impl Desk {
             set: &self.set,
             target_busy: self.busy,
             max_action_age: Span::from_secs(600),
+            recovered: self.recovered.map(|at| (at, "restored from a backup")),
         }
     }
 
@@ -274,7 +278,7 @@ fn a_run_that_every_guard_allows_leaves_with_its_bytes_committed() {
     assert_eq!(next.request.as_deref(), Some(paramedic_model::canonical(&body).as_str()));
     assert_eq!(said(&reports), ["started"]);
     let guards: Vec<_> = next.verdicts.iter().map(|v| v.guard.as_str()).collect();
-    assert_eq!(guards, ["halt", "staleness", "grant", "age", "target", "concurrency"]);
+    assert_eq!(guards, ["halt", "recovered", "staleness", "grant", "age", "target", "concurrency"]);
 }
 
 #[test]
@@ -284,7 +288,7 @@ fn a_missing_incident_denies() {
     let (next, reports) = d.settles(&a_run());
     assert_eq!((next.state, said(&reports)), (S::Denied, vec!["denied"]));
     let InboxBody::RunReported(report) = &reports[0].body else { panic!() };
-    assert_eq!(report.verdicts.len(), 6, "all verdicts are told");
+    assert_eq!(report.verdicts.len(), 7, "all verdicts are told");
 }
 
 #[test]
@@ -307,11 +311,11 @@ fn while_recovery_is_being_waited_for_a_run_waits() {
 #[test]
 fn a_halt_defers_and_what_is_too_old_then_is_denied() {
     let (next, _) = desk().halted().settles(&a_run());
-    assert_eq!((next.state, next.not_before), (S::Deferred, Some(t(2))));
-    assert_eq!(desk().halted().consider(&next), Considered::Wait);
-    let (next, _) = desk().halted().at(2).settles(&next);
+    assert_eq!((next.state, next.not_before), (S::Deferred, Some(t(6))));
+    assert_eq!(desk().halted().at(5).consider(&next), Considered::Wait);
+    let (next, _) = desk().halted().at(6).settles(&next);
     assert_eq!(next.state, S::Pending);
-    assert_eq!(desk().at(3).sends(&next).state, S::Started);
+    assert_eq!(desk().at(7).sends(&next).state, S::Started);
     let objections = desk().halted().at(601).objections(&next);
     assert_eq!(objections[0], "halt defers: halted by ann: fire");
     assert_eq!(objections[1], "age denies: released 10m 1s ago; the oldest that may act is 10m");
@@ -507,6 +511,11 @@ fn a_person_settles_what_is_unknown_and_nothing_else() {
     assert_eq!(yes.message.as_deref(), Some("settled by ann: I looked"));
     let (no, reports) = settle(&unsure, false, "ann", "no trace", t(9)).unwrap();
     assert_eq!((no.state, said(&reports)), (S::Failed, vec!["failed"]));
+    // Also one that was sent again, and then given up.
+    let retried = after(&desk().sends(&with(Effect::Keyed, OnUnknown::Retry)), &unknown(), t(2)).0;
+    let given_up = OutboxRow { state: S::Unknown, ..retried };
+    let (no, reports) = settle(&given_up, false, "ann", "no trace", t(9)).unwrap();
+    assert_eq!((no.state, said(&reports)), (S::Failed, vec!["failed"]));
     for state in S::ALL.into_iter().filter(|s| *s != S::Unknown) {
         assert_eq!(settle(&OutboxRow { state, ..a_run() }, true, "ann", "", t(9)), None);
     }
@@ -543,4 +552,97 @@ fn a_page_whose_reason_no_longer_holds_is_overtaken() {
     let tried = after(&desk().sends(&page), &unknown(), t(2)).0;
     let (next, _) = d.at(10).settles(&tried);
     assert_eq!((next.state, next.message.as_deref()), (S::Failed, Some("overtaken")));
+}
+
+fn restored(at: i64) -> Desk {
+    Desk { recovered: Some(t(at)), ..desk() }
+}
+
+#[test]
+fn after_a_restore_every_run_that_does_not_only_read_waits_for_a_person_however_long() {
+    for effect in [Effect::Idempotent, Effect::Keyed, Effect::NonIdempotent] {
+        let row = with(effect, OnUnknown::Hold);
+        let said = restored(0).objections(&row);
+        assert_eq!(said.len(), 1);
+        let run = run().id;
+        for words in ["recovered defers: restored from a backup", &format!("paramedic approve {run}"), "recovered end"]
+        {
+            assert!(said[0].contains(words), "{words}: {}", said[0]);
+        }
+        let (next, reports) = restored(0).settles(&row);
+        assert_eq!((next.state, next.not_before, reports.len()), (S::Deferred, Some(t(6)), 0));
+        assert_eq!(restored(0).at(50_000).objections(&row).len(), 1, "it does not grow too old meanwhile");
+    }
+    assert_eq!(restored(0).sends(&with(Effect::ReadOnly, OnUnknown::Retry)).state, S::Started);
+    assert_eq!(restored(0).sends(&row(Order::Page(page()))).state, S::Started, "people are told all the same");
+    assert_eq!(desk().at(601).settles(&a_run()).0.state, S::Denied, "ended for all: the old rule holds");
+}
+
+#[test]
+fn a_run_that_a_person_cleared_goes_and_is_as_old_as_its_clearing() {
+    let (held, _) = restored(0).settles(&a_run());
+    let (cleared, entry) = clear(&held, "ann", t(5_000)).unwrap();
+    assert_eq!((cleared.state, cleared.not_before), (S::Deferred, None), "it is looked at at once");
+    let act = OperatorAct::Clear { run: run().id };
+    assert_eq!((entry.scope.as_str(), entry.body), ("default", InboxBody::Operator { by: "ann".into(), act }));
+    let (pending, _) = restored(0).at(5_001).settles(&cleared);
+    assert_eq!(restored(0).at(5_600).sends(&pending).state, S::Started);
+    assert_eq!(restored(0).at(5_601).objections(&pending)[0].split(':').next(), Some("age denies"));
+    assert_eq!(restored(6_000).at(5_100).objections(&pending).len(), 1, "a later restore asks anew");
+}
+
+#[test]
+fn clearing_passes_no_other_guard_and_only_what_waits_is_cleared() {
+    let (cleared, _) = clear(&a_run(), "ann", t(2)).unwrap();
+    assert_eq!(restored(0).at(3).halted().objections(&cleared), ["halt defers: halted by ann: fire"]);
+    for state in S::ALL {
+        let row = OutboxRow { state, ..a_run() };
+        assert_eq!(clear(&row, "ann", t(2)).is_some(), matches!(state, S::Pending | S::Deferred), "{}", state.name());
+    }
+    assert_eq!(clear(&row(Order::Page(page())), "ann", t(2)), None);
+}
+
+#[test]
+fn a_retry_waits_for_a_person_after_a_restore_too() {
+    let unsure = after(&desk().sends(&with(Effect::Keyed, OnUnknown::Retry)), &unknown(), t(2)).0;
+    assert_eq!(restored(5).at(30).consider(&unsure), Considered::Wait);
+    let (cleared, _) = clear(&unsure, "ann", t(40)).unwrap();
+    assert_eq!(restored(5).at(40).sends(&cleared).attempts, 2);
+}
+
+#[test]
+fn a_late_reply_settles_what_another_owner_took_for_unknown() {
+    let sent = desk().sends(&with(Effect::NonIdempotent, OnUnknown::Hold));
+    let adopted = adopt(&sent, t(5)).unwrap().0;
+    assert_eq!(adopted.state, S::Unknown);
+    let done = Outcome::Succeeded { message: "ok".into(), facts: BTreeMap::from([("free".to_owned(), json!(9))]) };
+    let (yes, reports) = late(&adopted, &done, t(6)).unwrap();
+    assert_eq!((yes.state, said(&reports)), (S::Succeeded, vec!["succeeded"]));
+    for outcome in [Outcome::Failed { message: "no".into(), never_left: false }, refused()] {
+        let (no, reports) = late(&adopted, &outcome, t(6)).unwrap();
+        assert_eq!((no.state, said(&reports)), (S::Failed, vec!["failed"]));
+        assert_eq!(late(&no, &done, t(7)), None, "the first terminal word counts");
+    }
+    assert_eq!(late(&yes, &refused(), t(7)), None);
+    for outcome in [unknown(), accepted()] {
+        assert_eq!(late(&adopted, &outcome, t(6)), None, "that is no end");
+    }
+}
+
+#[test]
+fn a_late_refusal_of_one_request_says_nothing_about_another() {
+    let sent = desk().sends(&with(Effect::Keyed, OnUnknown::Retry));
+    let again = desk().at(10).sends(&after(&sent, &unknown(), t(2)).0);
+    let adopted = OutboxRow { state: S::Unknown, ..again.clone() };
+    let failed = Outcome::Failed { message: "403".into(), never_left: false };
+    let done = Outcome::Succeeded { message: "ok".into(), facts: BTreeMap::new() };
+    let waits = OutboxRow { not_before: Some(t(20)), ..again.clone() };
+    for row in [adopted, waits] {
+        assert_eq!(late(&row, &failed, t(11)), None, "{}", row.state.name());
+        assert_eq!(late(&row, &refused(), t(11)), None, "{}", row.state.name());
+        assert_eq!(late(&row, &done, t(11)).unwrap().0.state, S::Succeeded, "{}", row.state.name());
+    }
+    // While its other request is under way, not even a success settles it: the run keeps its place.
+    assert!(is_under_way(&again));
+    assert_eq!(late(&again, &done, t(11)), None);
 }

@@ -139,10 +139,16 @@ impl State {
     fn apply_mark(&mut self, mark: &Mark, at: Timestamp) {
         match mark {
             Mark::Seen { id } => {
-                if let Some(old) = self.seen.insert(id.clone(), at) {
-                    self.seen_order.remove(&(old, id.clone()));
-                }
-                self.seen_order.insert((at, id.clone()));
+                let known = match self.seen.remove_entry(id) {
+                    Some((known, old)) => {
+                        let order = (old, known);
+                        self.seen_order.remove(&order);
+                        order.1
+                    }
+                    None => Arc::new(id.clone()),
+                };
+                self.seen_order.insert((at, Arc::clone(&known)));
+                self.seen.insert(known, at);
                 self.dirty.seen.insert(id.clone());
             }
             Mark::Repeat { alert } => self.alert(alert, |a| {
@@ -150,7 +156,7 @@ impl State {
                 a.last_seen = at;
             }),
             Mark::AlertOpened { alert } => {
-                if let Some(old) = self.alerts.insert(alert.key.clone(), (**alert).clone()) {
+                if let Some(old) = self.alerts.insert(alert.key.clone(), alert.clone()) {
                     self.ended.remove(&(old.last_seen, old.key));
                 }
                 self.dirty.alerts.insert(alert.key.clone());
@@ -194,8 +200,8 @@ impl State {
                     }
                 }
                 for id in seen {
-                    if let Some(old) = self.seen.remove(id) {
-                        self.seen_order.remove(&(old, id.clone()));
+                    if let Some((known, old)) = self.seen.remove_entry(id) {
+                        self.seen_order.remove(&(old, known));
                         self.dirty.seen.insert(id.clone());
                     }
                 }

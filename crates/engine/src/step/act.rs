@@ -3,7 +3,7 @@
 use paramedic_model::{CmdbDelta, Id, IncidentMove, IncidentState, OperatorAct, RunState};
 
 use super::Cx;
-use crate::decision::Step;
+use crate::decision::{Rewind, Step};
 
 impl Cx<'_> {
     pub(super) fn on_operator(&mut self, by: &str, act: &OperatorAct) {
@@ -35,14 +35,21 @@ impl Cx<'_> {
                     self.plan_next(id);
                 }
             }
-            OperatorAct::Halt { reason } => self.operator("halt", by, &who, reason),
-            OperatorAct::Resume { reason } => self.operator("resume", by, &who, reason),
+            OperatorAct::Halt { reason } => self.operator("halt", by, reason, None, None),
+            OperatorAct::Resume { reason } => self.operator("resume", by, reason, None, None),
+            OperatorAct::Clear { run } => {
+                self.operator("clear", by, "it may go, though the store was restored", Some(*run), None);
+            }
+            OperatorAct::EndRecovered { reason } => self.operator("end_recovered", by, reason, None, None),
+            OperatorAct::Rewind { position, to, reason } => {
+                self.operator("rewind", by, reason, None, Some(Rewind { position: position.clone(), to: *to }));
+            }
         }
     }
 
-    fn operator(&mut self, act: &str, by: &str, who: &str, why: &str) {
-        let step = Step::Operator { act: act.to_owned(), by: by.to_owned(), why: why.to_owned() };
-        self.step(step, who, why);
+    fn operator(&mut self, act: &str, by: &str, why: &str, run: Option<Id>, rewind: Option<Rewind>) {
+        let step = Step::Operator { act: act.to_owned(), by: by.to_owned(), why: why.to_owned(), run, rewind };
+        self.step(step, &format!("person:{by}"), why);
     }
 
     fn acknowledge(&mut self, id: Id, by: &str, who: &str) {

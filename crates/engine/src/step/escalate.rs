@@ -1,6 +1,6 @@
 //! Escalations: who is told, and when.
 
-use paramedic_model::{Id, Level, Page, TimerKind};
+use paramedic_model::{Id, Incident, Level, Page, TimerKind};
 use paramedic_rulebook::{EscalateAt, EscalationStep, Raise};
 
 use super::{Cx, actor};
@@ -29,10 +29,12 @@ impl Cx<'_> {
     /// The first page was reported: people's waits begin.
     pub(super) fn start_unacknowledged(&mut self, id: Id) {
         let waits = self.state.incidents.get(&id).is_some_and(|i| i.state.is_open() && i.acknowledged.is_none());
-        if !waits {
+        let steps = self.escalations(id).unwrap_or_default();
+        // Without a page at the opening there was none to wait for: these waits began then, and may be over.
+        if !waits || !steps.iter().any(|s| s.at == EscalateAt::Open) {
             return;
         }
-        for (index, step) in self.escalations(id).unwrap_or_default().iter().enumerate() {
+        for (index, step) in steps.iter().enumerate() {
             let what = TimerKind::Escalate { step: index };
             if let EscalateAt::Unacknowledged(delay) = step.at
                 && !self.state.timers.contains_key(&what.id(id))
@@ -77,19 +79,29 @@ impl Cx<'_> {
         self.state.incidents.get(&id).and_then(|i| self.rule_of(i)).map(|(_, rule)| rule.escalate)
     }
 
-    fn page(&mut self, id: Id, index: usize, about: &str, step: &EscalationStep, reason: &str) {
+    /// Tells whoever is told where nobody is named.
+    pub(super) fn page_own(&mut self, id: Id, reason: &str) {
         let Some(incident) = self.state.incidents.get(&id) else { return };
-        let path = format!("escalate/{index}{about}");
-        let page = Page {
-            id: Page::id_of(id, &path, incident.plan.round, &step.to),
-            incident: id,
-            step: path,
+        let page = self.new_page(incident, "escalate/0".to_owned(), "default", reason);
+        self.step(Step::PageDecided { page: Box::new(page) }, "engine", format!("default: {reason}"));
+    }
+
+    fn new_page(&self, incident: &Incident, step: String, to: &str, reason: &str) -> Page {
+        Page {
+            id: Page::id_of(incident.id, &step, incident.plan.round, to),
+            incident: incident.id,
+            step,
             round: incident.plan.round,
-            to: step.to.clone(),
+            to: to.to_owned(),
             reason: reason.to_owned(),
             decided_at: self.now,
             shadow: incident.shadow,
-        };
+        }
+    }
+
+    fn page(&mut self, id: Id, index: usize, about: &str, step: &EscalationStep, reason: &str) {
+        let Some(incident) = self.state.incidents.get(&id) else { return };
+        let page = self.new_page(incident, format!("escalate/{index}{about}"), &step.to, reason);
         let (severity, mut impact, mut urgency) = (incident.severity, incident.impact, incident.urgency);
         let who = self.rule_of(incident).map_or_else(|| "engine".to_owned(), |(set, rule)| actor(&set, &rule));
         self.step(Step::PageDecided { page: Box::new(page) }, &who, format!("{}: {reason}", step.to));

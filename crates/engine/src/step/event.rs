@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::{Cx, EventInput};
 use crate::decision::Mark;
-use crate::state::{KEEP_IDS, MAX_IDS, MAX_PARKED, PARK};
+use crate::state::{KEEP_IDS, MAX_ENDED, MAX_IDS, MAX_PARKED, PARK};
 
 /// How many old things are forgotten in one step, at most.
 const FORGET_AT_ONCE: usize = 64;
@@ -48,7 +48,7 @@ impl Cx<'_> {
             .take(FORGET_AT_ONCE)
             .enumerate()
             .take_while(|(n, (at, _))| *at < old_ids || *n < too_many)
-            .map(|(_, (_, id))| id.clone())
+            .map(|(_, (_, id))| SeenId::clone(id))
             .collect();
         let parked: Vec<AlertKey> = state
             .parked_order
@@ -57,12 +57,14 @@ impl Cx<'_> {
             .take_while(|(at, _)| *at < old_parked)
             .map(|(_, key)| key.clone())
             .collect();
+        let too_many = state.ended.len().saturating_sub(MAX_ENDED);
         let alerts: Vec<AlertKey> = state
             .ended
             .iter()
             .take(FORGET_AT_ONCE)
-            .take_while(|(at, _)| *at < old_ids)
-            .map(|(_, key)| key.clone())
+            .enumerate()
+            .take_while(|(n, (at, _))| *at < old_ids || *n < too_many)
+            .map(|(_, (_, key))| key.clone())
             .collect();
         if !(seen.is_empty() && parked.is_empty() && alerts.is_empty()) {
             self.mark(Mark::Forgotten { alerts, parked, seen });
@@ -112,7 +114,7 @@ impl Cx<'_> {
                 }
                 self.mark(Mark::AlertSeen { alert: key.clone(), began: began.max(alert.began), severity });
             }
-            Some(Alert { closed: Some(closed), .. }) if began < closed => return self.ignore("late firing"),
+            Some(alert) if alert.closed.is_some_and(|closed| began < closed) => return self.ignore("late firing"),
             _ => {
                 let alert = new_alert(event, key.clone(), began, self.now);
                 self.mark(Mark::AlertOpened { alert: Box::new(alert) });
@@ -121,11 +123,21 @@ impl Cx<'_> {
         for rule in &matches.when {
             self.on_match(event, &key, *rule);
         }
+        self.drop_idle(event, &key);
         self.on_clears(event, matches);
         let met = self.state.parked.get(&key).filter(|p| began <= p.time && self.now.since(p.at) <= PARK).cloned();
         if let Some(parked) = met {
             self.mark(Mark::ParkedMet { alert: key.clone() });
             self.close_alert(event, &key, parked.time);
+        }
+    }
+
+    /// An alert that contributes to nothing is not kept, nor is the id of its event: beyond the cap on incidents there may
+    /// be any number of them. What is sent again is looked at anew.
+    fn drop_idle(&mut self, event: &OwnedEvent, key: &AlertKey) {
+        if self.state.alerts.get(key).is_some_and(|a| a.is_open() && a.incidents.is_empty()) {
+            let seen = seen_id(event).into_iter().collect();
+            self.mark(Mark::Forgotten { alerts: vec![key.clone()], parked: vec![], seen });
         }
     }
 

@@ -2,7 +2,7 @@
 
 use paramedic_model::{
     AlertKey, Id, Incident, IncidentMove, IncidentState, Level, OwnedEvent, Plan, RunState, Severity, Span, TimerKind,
-    incident,
+    Timestamp, incident,
 };
 use paramedic_rulebook::{Ctx, EvalError, Rule, RuleIx, RuleSet};
 use serde_json::{Value, json};
@@ -12,7 +12,9 @@ use super::{Cx, actor};
 use crate::decision::{Mark, Step};
 
 /// The rulebook that the engine's own incidents name.
-const OWN_RULEBOOK: &str = "paramedic";
+pub(super) const OWN_RULEBOOK: &str = "paramedic";
+/// Incidents that are not closed yet, resolved ones among them, may be so many times as many as open ones.
+const KEPT_PER_OPEN: usize = 2;
 
 impl Cx<'_> {
     /// A rule's condition held.
@@ -94,8 +96,14 @@ impl Cx<'_> {
         by: Vec<Value>,
         correlation_key: Id,
     ) {
-        if self.state.open >= self.engine.limits.open_incidents {
-            return self.on_too_many(event);
+        let limit = self.engine.limits.open_incidents;
+        if self.state.open >= limit {
+            return self.on_too_many(event, limit, "open");
+        }
+        // What comes and goes at once is kept until it is closed: that has an end too.
+        let kept = limit.saturating_mul(KEPT_PER_OPEN);
+        if self.state.incidents.len() >= kept {
+            return self.on_too_many(event, kept, "open or resolved");
         }
         let who = actor(set, rule);
         let incident =
@@ -146,33 +154,48 @@ impl Cx<'_> {
             ci: about.map(|ci| ci.id),
             about: about.map(|ci| ci.name.clone()).or(named),
             event: (!rule.remedy.is_empty()).then(|| Box::new(OwnedEvent { raw: None, ..event.clone() })),
-            ..self.bare(correlation_key, event, &book.name, &rule.name, summary)
+            ..self.bare(correlation_key, event.time, &book.name, &rule.name, summary)
         }
     }
 
     /// Beyond the cap there is one incident for all, and nothing is silent.
-    fn on_too_many(&mut self, event: &OwnedEvent) {
+    fn on_too_many(&mut self, event: &OwnedEvent, limit: usize, which: &str) {
         self.ignore("too many open incidents");
         let key = Id::of(&json!(["umbrella", self.scope]));
         if self.state.incident_of_key(key).is_some_and(|i| i.state.is_open()) {
             return;
         }
         let summary = format!(
-            "More than {} incidents are open in scope {}: further ones are counted, not opened",
-            self.engine.limits.open_incidents, self.scope
+            "More than {limit} incidents are {which} in scope {}: further ones are counted, not opened",
+            self.scope
         );
+        let about = event.ci.best().map(str::to_owned);
+        self.open_own(key, "too many open incidents", about, summary, "the cap on open incidents");
+    }
+
+    /// An incident of the engine's own: a person is told at once.
+    pub(super) fn open_own(
+        &mut self,
+        correlation_key: Id,
+        rule: &str,
+        about: Option<String>,
+        summary: String,
+        reason: &str,
+    ) {
         let incident = Incident {
             impact: Level::High,
             urgency: Level::High,
             severity: Severity::Critical,
-            about: event.ci.best().map(str::to_owned),
-            ..self.bare(key, event, OWN_RULEBOOK, "too many open incidents", summary)
+            about,
+            ..self.bare(correlation_key, self.now, OWN_RULEBOOK, rule, summary)
         };
-        self.step(Step::IncidentOpened { incident: Box::new(incident) }, "engine", "the cap on open incidents");
+        let id = incident.id;
+        self.step(Step::IncidentOpened { incident: Box::new(incident) }, "engine", reason);
+        self.page_own(id, reason);
     }
 
     /// What every incident begins as.
-    fn bare(&self, correlation_key: Id, event: &OwnedEvent, rulebook: &str, rule: &str, summary: String) -> Incident {
+    fn bare(&self, correlation_key: Id, time: Timestamp, rulebook: &str, rule: &str, summary: String) -> Incident {
         Incident {
             id: Id::of(&json!(["incident", self.scope, correlation_key, self.now, self.input])),
             number: None,
@@ -187,7 +210,7 @@ impl Cx<'_> {
             summary: summary.chars().take(160).collect(),
             impact: Level::Medium,
             urgency: Level::Medium,
-            severity: event.severity,
+            severity: Severity::Unknown,
             assigned_to: None,
             category: None,
             ci: None,
@@ -202,7 +225,7 @@ impl Cx<'_> {
             alerts: Vec::new(),
             event: None,
             matched: 0,
-            condition_at: event.time,
+            condition_at: time,
             plan: Plan::default(),
             evidence: None,
             paged_at: None,

@@ -7,4 +7,5 @@ mod people;
 mod remedies;
 mod restart;
 mod rules;
+mod sources;
 mod world;

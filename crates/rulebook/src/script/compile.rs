@@ -2,8 +2,9 @@
 
 use rhai::{AST, Engine, ParseErrorType, Position, Scope, Token};
 
+use super::cost::Budget;
 use super::objects::Current;
-use super::sandbox::{Budget, CONSTANTS, VALUE_NAMES, constants, engine};
+use super::sandbox::{CONSTANTS, VALUE_NAMES, constants, engine};
 use crate::diagnostics::{Gravity, closest, did_you_mean};
 
 /// What an expression is for, which decides what it may read.

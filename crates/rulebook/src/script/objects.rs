@@ -7,6 +7,7 @@ use std::sync::Arc;
 use paramedic_model::{Ci, Cmdb, Id, NoSuchCi, OwnedEvent, Severity};
 use rhai::{Array, Dynamic, Engine, EvalAltResult, ImmutableString};
 
+use super::cost::{Budget, charged};
 use super::json::from_json;
 use crate::value::{Path, Val, field_names};
 
@@ -141,31 +142,40 @@ fn event_field(event: &EventObject, name: &str) -> Result<Dynamic, Box<EvalAltRe
 }
 
 /// Registers the event's side: fields, labels, `label(name)`.
-pub(crate) fn register_event(engine: &mut Engine, current: &Current) {
+pub(crate) fn register_event(engine: &mut Engine, current: &Current, budget: &Budget) {
     engine.register_type_with_name::<EventObject>("event").register_type_with_name::<TextsObject>("labels");
     engine.register_type_with_name::<SeverityObject>("severity");
     for name in field_names() {
-        engine.register_get(name, move |event: &mut EventObject| event_field(event, name));
+        let left = Rc::clone(budget);
+        engine.register_get(name, move |event: &mut EventObject| {
+            event_field(event, name).map(|value| charged(&left, value))
+        });
     }
-    engine.register_indexer_get(|event: &mut EventObject, name: ImmutableString| event_field(event, &name));
-    engine.register_indexer_get(|texts: &mut TextsObject, name: ImmutableString| texts.get(&name));
+    let left = Rc::clone(budget);
+    engine.register_indexer_get(move |event: &mut EventObject, name: ImmutableString| {
+        event_field(event, &name).map(|value| charged(&left, value))
+    });
+    let left = Rc::clone(budget);
+    engine.register_indexer_get(move |texts: &mut TextsObject, name: ImmutableString| charged(&left, texts.get(&name)));
     engine.register_fn("contains", |texts: &mut TextsObject, name: ImmutableString| !texts.get(&name).is_unit());
-    let current = Rc::clone(current);
+    let (current, left) = (Rc::clone(current), Rc::clone(budget));
     engine.register_fn("label", move |name: ImmutableString| {
-        current.borrow().as_ref().map_or(Dynamic::UNIT, |e| dynamic(Val::optional(e.0.labels.get(&name))))
+        let value = current.borrow().as_ref().map_or(Dynamic::UNIT, |e| dynamic(Val::optional(e.0.labels.get(&name))));
+        charged(&left, value)
     });
 }
 
 /// Registers the CMDB's side.
-pub(crate) fn register_cmdb(engine: &mut Engine) {
+pub(crate) fn register_cmdb(engine: &mut Engine, budget: &Budget) {
     engine.register_type_with_name::<CiObject>("ci").register_type_with_name::<CmdbObject>("cmdb");
     engine.register_type_with_name::<AttributesObject>("attributes");
     for name in CI_FIELDS {
         engine.register_get(name, move |ci: &mut CiObject| ci.field(name).unwrap_or(Dynamic::UNIT));
     }
-    engine.register_indexer_get(|attributes: &mut AttributesObject, name: ImmutableString| {
+    let left = Rc::clone(budget);
+    engine.register_indexer_get(move |attributes: &mut AttributesObject, name: ImmutableString| {
         let found = attributes.0.ci().and_then(|ci| ci.attributes.get(name.as_str()));
-        found.map_or(Dynamic::UNIT, |a| from_json(&a.value))
+        charged(&left, found.map_or(Dynamic::UNIT, |a| from_json(&a.value)))
     });
     engine.register_fn("dependents", |cmdb: &mut CmdbObject, ci: CiObject| -> Array {
         cmdb.0.dependents(ci.id).map(|found| CiObject::in_cmdb(&cmdb.0, found)).collect()

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use paramedic_model::{Ci, Cmdb, Event, OwnedEvent, Timestamp};
 use rhai::{AST, Dynamic, Engine, EvalAltResult, Scope};
 
+use super::cost::Budget;
 use super::objects::{CiObject, CmdbObject, Current, EventObject};
-use super::sandbox::{Budget, CONDITION_OPERATIONS, VALUE_OPERATIONS, constants, engine};
+use super::sandbox::{CONDITION_OPERATIONS, VALUE_OPERATIONS, constants, engine};
 
 /// An event for scripts, made when the first script asks.
 #[derive(Default)]

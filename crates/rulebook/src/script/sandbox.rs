@@ -1,7 +1,6 @@
 //! The Rhai engine for rulebooks: no clock, no files, no output, bounded in everything, and with the
 //! comparisons of [`crate::value`].
 
-use std::cell::Cell;
 use std::rc::Rc;
 
 use rhai::packages::{
@@ -10,6 +9,7 @@ use rhai::packages::{
 };
 use rhai::{Array, Dynamic, Engine, ImmutableString, OptimizationLevel, Scope};
 
+use super::cost::{self, Budget};
 use super::objects::{CiObject, Current, SeverityObject, dynamic, register_cmdb, register_event, val};
 use crate::condition::Lit;
 use crate::value::Op;
@@ -88,17 +88,13 @@ pub(crate) const FUNCTIONS: [&str; 45] = [
     "concat",
 ];
 
-/// What is left of an evaluation's operations. Rhai's own count begins anew in each closure that a native function
-/// such as `map` calls, so nested ones would run for ever within it.
-pub(crate) type Budget = Rc<Cell<u64>>;
-
 /// Builds the engine. `current` is the event that `label(name)` reads; `budget` is set before each evaluation.
 pub(crate) fn engine(current: &Current, budget: &Budget) -> Engine {
     let mut engine = Engine::new_raw();
-    let budget = Rc::clone(budget);
+    let left_over = Rc::clone(budget);
     engine.on_progress(move |_| {
-        let left = budget.get().checked_sub(1);
-        budget.set(left.unwrap_or_default());
+        let left = left_over.get().checked_sub(1);
+        left_over.set(left.unwrap_or_default());
         if left.is_none() { Some(Dynamic::UNIT) } else { None }
     });
     for package in [
@@ -120,8 +116,9 @@ pub(crate) fn engine(current: &Current, budget: &Budget) -> Engine {
     engine.set_strict_variables(true);
     register_comparisons(&mut engine);
     register_functions(&mut engine);
-    register_event(&mut engine, current);
-    register_cmdb(&mut engine);
+    register_event(&mut engine, current, budget);
+    register_cmdb(&mut engine, budget);
+    cost::register(&mut engine, budget);
     engine
 }
 
@@ -194,6 +191,8 @@ pub(crate) const VALUE_NAMES: [&str; 3] = ["about", "cmdb", "now"];
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
     use crate::value::Val;
 

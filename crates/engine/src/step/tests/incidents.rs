@@ -1,6 +1,6 @@
 //! Facts about the life of an incident, remedies aside.
 
-use paramedic_model::{CloseCode, IncidentState as S, Level, Severity};
+use paramedic_model::{CloseCode, IncidentState as S, Level, OperatorAct, Severity};
 
 use super::rules::{DISK, PLAIN, set};
 use super::world::{World, disk, firing, resolved, t};
@@ -139,8 +139,36 @@ fn beyond_the_cap_there_is_one_umbrella_incident() {
         w.incident().summary,
         "More than 2 incidents are open in scope default: further ones are counted, not opened"
     );
+    assert_eq!(w.pages(), ["default: the cap on open incidents"], "nothing is silent");
     w.event(firing("a").began("1h")).resolve().at("1m").event(firing("e"));
     assert_eq!(w.opened(), 4);
+}
+
+#[test]
+fn an_alert_beyond_the_cap_is_not_kept_and_opens_when_it_is_sent_again_and_there_is_room() {
+    let mut w = World::limited(set("record", PLAIN), 2);
+    w.event(firing("a")).event(firing("b")).event(firing("c")).event(firing("c"));
+    assert_eq!((w.opened(), w.live().alerts.len()), (3, 2));
+    let incident = w.nth(0).id;
+    w.resolve();
+    w.act(OperatorAct::Resolve { incident, code: CloseCode::UserError, notes: "by hand".into() });
+    w.at("1m").event(firing("c"));
+    assert_eq!((w.opened(), w.live().alerts.len()), (4, 3));
+}
+
+#[test]
+fn resolved_incidents_are_kept_up_to_twice_the_cap() {
+    let mut w = World::limited(set("record", PLAIN), 2);
+    for ci in ["a", "b", "c", "d"] {
+        w.event(firing(ci)).resolve();
+    }
+    assert_eq!((w.opened(), w.live().open), (4, 0));
+    w.event(firing("e"));
+    assert_eq!((w.opened(), w.incident().rule.as_str()), (5, "too many open incidents"));
+    assert_eq!(
+        w.incident().summary,
+        "More than 4 incidents are open or resolved in scope default: further ones are counted, not opened"
+    );
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use paramedic_model::{CmdbDelta, InboxBody};
+use paramedic_model::CmdbDelta;
 use paramedic_rulebook::RuleSet;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -125,17 +125,10 @@ impl Alone {
                     self.step(&id, &Input::Event(event), now);
                 }
                 Happens::Inbox(body) => {
-                    let input = match body {
-                        InboxBody::RunReported(r) => Input::RunReported(r),
-                        InboxBody::PageReported(r) => Input::PageReported(r),
-                        InboxBody::Operator { by, act } => Input::Operator { by, act },
-                        InboxBody::Cmdb(delta) => Input::Cmdb(delta),
-                        InboxBody::RulebooksPublished(set) => {
-                            self.active = self.sets.iter().position(|s| s.digest == set).unwrap();
-                            Input::RulebooksPublished(set)
-                        }
-                        InboxBody::Message(_) => continue,
-                    };
+                    let Some(input) = Input::from_inbox(&body) else { continue };
+                    if let Input::RulebooksPublished(set) = input {
+                        self.active = self.sets.iter().position(|s| s.digest == set).unwrap();
+                    }
                     self.step(&format!("inbox-{n}"), &input, now);
                 }
             }
@@ -176,7 +169,7 @@ fn the_state_after_a_step_is_the_state_before_with_its_decisions_applied() {
 
 #[test]
 fn what_changes_nothing_is_known_by_name() {
-    let operator = Step::Operator { act: "halt".into(), by: "ann".into(), why: "fire".into() };
+    let operator = Step::Operator { act: "halt".into(), by: "ann".into(), why: "fire".into(), run: None, rewind: None };
     let ignored = Mark::Ignored { why: "no match".into() };
     for decision in [Decision::Step(operator), Decision::Mark(ignored)] {
         assert!(changes_nothing(&decision));

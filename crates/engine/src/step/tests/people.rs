@@ -71,6 +71,23 @@ fn escalations_come_at_open_after_their_delay_and_when_nobody_acknowledges() {
 }
 
 #[test]
+fn a_wait_that_began_at_the_opening_does_not_begin_again_with_a_page_that_is_delivered_late() {
+    let rules = "
+  - rule: down
+    when: |
+      event.type == \"down\"
+    incident: { summary: x }
+    escalate: [ { at: 5m unacknowledged, to: boss }, { at: 1m, to: lead } ]
+";
+    let mut w = World::new(set("record", rules));
+    w.event(firing("web-1"));
+    w.at("6m");
+    assert_eq!(w.pages().len(), 2);
+    w.delivered().at("5h");
+    assert_eq!(w.pages().len(), 2, "{:?}", w.pages());
+}
+
+#[test]
 fn the_wait_for_a_person_begins_when_the_page_was_delivered() {
     let mut w = World::new(set("record", PAGED));
     w.event(firing("web-1")).at("10m");
@@ -159,4 +176,16 @@ fn halt_and_resume_are_on_record() {
     let mut w = World::new(set("record", PAGED));
     w.act(OperatorAct::Halt { reason: "fire".into() }).act(OperatorAct::Resume { reason: "out".into() });
     assert_eq!(w.steps(), "operator, operator");
+}
+
+#[test]
+fn a_run_that_was_cleared_after_a_restore_is_on_record_and_goes_no_second_time() {
+    let mut w = World::new(set("auto", DISK));
+    w.event(disk("web-1", 95)).steps();
+    let run = w.run().id;
+    w.act(OperatorAct::Clear { run }).act(OperatorAct::EndRecovered { reason: "compared".into() });
+    assert_eq!((w.steps().as_str(), w.outbox()), ("operator, operator", 1));
+    let rows = w.last_rows(2);
+    assert_eq!((rows[0].record, rows[0].actor.as_str(), &rows[0].data["act"]), (run, "person:ann", &"clear".into()));
+    assert_eq!((rows[1].reason.as_str(), &rows[1].data["act"]), ("compared", &"end_recovered".into()));
 }

@@ -95,6 +95,7 @@ enum What {
     Approve(usize),
     Reject(usize),
     Halt,
+    Source { stopped: bool, partition: u8 },
     Edit(u8),
     Publish(usize),
 }
@@ -123,6 +124,7 @@ fn what() -> impl Strategy<Value = What> {
         2 => any::<usize>().prop_map(What::Approve),
         1 => any::<usize>().prop_map(What::Reject),
         1 => Just(What::Halt),
+        1 => (any::<bool>(), 0u8..2).prop_map(|(stopped, partition)| What::Source { stopped, partition }),
         1 => any::<u8>().prop_map(What::Edit),
         1 => (0usize..3).prop_map(What::Publish),
     ]
@@ -239,6 +241,13 @@ pub(super) fn happens(
         What::Approve(pick) => act(proposed(*pick).map(|run| OperatorAct::Approve { run })),
         What::Reject(pick) => act(proposed(*pick).map(|run| OperatorAct::Reject { run, reason: "no".into() })),
         What::Halt => act(Some(OperatorAct::Halt { reason: "fire".into() })),
+        What::Source { stopped, partition } => {
+            let (source, position) = ("k".to_owned(), format!("kafka/t/{partition}"));
+            Some(match stopped {
+                true => InboxBody::SourceStopped { source, position, why: "it was recreated".into() },
+                false => InboxBody::SourceBack { source, position },
+            })
+        }
         What::Edit(k) => {
             let scope = SCOPES[op.scope];
             let mut ci = server(scope, ["web-1", "web-2", "web-4"][usize::from(*k) % 3]);

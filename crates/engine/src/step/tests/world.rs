@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use paramedic_model::{
-    Alert, AlertKey, Ci, CiRef, CloseCode, CmdbDelta, Digest, Id, InboxBody, Incident, IncidentState, JournalRow, Kind,
-    Measure, NewInbox, OperatorAct, OutboxRow, OwnedEvent, Page, PageReport, Parked, Relation, Run, RunReport,
-    RunState, ScopeChanges, ScopeHead, ScopeImage, SeenId, Severity, Status, Timer, Timestamp,
+    Alert, AlertKey, Ci, CiRef, CloseCode, CmdbDelta, Digest, HistoryRow, Id, InboxBody, Incident, IncidentState,
+    JournalRow, Kind, Measure, NewInbox, OperatorAct, OutboxRow, OwnedEvent, Page, PageReport, Parked, Relation, Run,
+    RunReport, RunState, ScopeChanges, ScopeHead, ScopeImage, SeenId, Severity, Status, Timer, Timestamp,
 };
 use paramedic_rulebook::{Evaluator, RuleSet};
 use serde::{Serialize, de::DeserializeOwned};
@@ -57,6 +57,7 @@ pub(super) struct Kept {
     relations: Vec<Relation>,
     pub(super) outbox: Vec<OutboxRow>,
     pub(super) withdrawn: Vec<Id>,
+    pub(super) history: Vec<HistoryRow>,
 }
 
 impl Kept {
@@ -76,6 +77,7 @@ impl Kept {
         self.cis.extend(changes.cis.iter().map(|ci| (ci.id, stored(ci))));
         self.relations.extend(changes.relations.iter().map(stored));
         self.outbox.extend(changes.outbox.iter().map(stored));
+        self.history.extend(changes.history.iter().map(stored));
         self.withdrawn.extend(changes.outbox_cancel.iter().map(|(key, _)| *key));
     }
 
@@ -207,8 +209,12 @@ impl World {
     }
 
     pub(super) fn inbox(&mut self, body: InboxBody) -> &mut Self {
+        self.inbox_of(SCOPE, body)
+    }
+
+    pub(super) fn inbox_of(&mut self, scope: &str, body: InboxBody) -> &mut Self {
         self.inputs += 1;
-        let entry = NewInbox { id: format!("inbox-{}", self.inputs), scope: SCOPE.into(), at: self.now, body };
+        let entry = NewInbox { id: format!("inbox-{}", self.inputs), scope: scope.into(), at: self.now, body };
         self.batch(|shard, now| shard.inbox(now, &entry));
         self
     }
@@ -291,6 +297,12 @@ impl World {
 
     pub(super) fn outbox(&self) -> usize {
         self.store.scopes[SCOPE].outbox.len()
+    }
+
+    /// The last rows of history.
+    pub(super) fn last_rows(&self, n: usize) -> Vec<HistoryRow> {
+        let history = &self.store.scopes[SCOPE].history;
+        history[history.len() - n..].to_vec()
     }
 
     pub(super) fn ci(&self, name: &str) -> &Ci {
