@@ -19,8 +19,11 @@ pub struct ConfigError(pub String);
 pub struct Config {
     /// Name of the cluster: part of every run key. Never change it while runs are open.
     pub cluster: String,
-    /// Folder of the SQLite store and the halt file.
+    /// Folder of the SQLite store, the halt file and the archive.
     pub data: PathBuf,
+    /// URL of a PostgreSQL database, as `env:NAME` or `file:PATH` (or itself where it holds no password); without it
+    /// the store is a SQLite file in `data`.
+    pub store: Option<String>,
     /// Folder of rulebooks and playbooks.yaml.
     pub rules: PathBuf,
     /// API, page, metrics, webhooks.
@@ -39,6 +42,8 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// How inputs are gathered.
     pub batch: BatchConfig,
+    /// How long what has ended is kept.
+    pub retention: RetentionConfig,
 }
 
 impl Default for Config {
@@ -47,6 +52,7 @@ impl Default for Config {
         Self {
             cluster: "paramedic".to_owned(),
             data: PathBuf::from("./paramedic-data"),
+            store: None,
             rules: PathBuf::from("./rules"),
             listen: "127.0.0.1:8600".to_owned(),
             token: None,
@@ -63,6 +69,7 @@ impl Default for Config {
             notify: BTreeMap::new(),
             limits: LimitsConfig::default(),
             batch: BatchConfig::default(),
+            retention: RetentionConfig::default(),
         }
     }
 }
@@ -73,6 +80,13 @@ impl Default for Config {
 pub struct KafkaConfig {
     /// `host:port,host:port`.
     pub brokers: String,
+    /// Several engines share the topics: the name of their consumer group. Without it this engine reads them alone.
+    #[serde(default)]
+    pub group: Option<String>,
+    /// This engine's name in the group (`group.instance.id`), as itself or `env:NAME`: the same after a restart, no two
+    /// alike.
+    #[serde(default)]
+    pub instance: Option<String>,
     /// Any option of librdkafka; values may be `env:NAME` or `file:PATH`.
     #[serde(default)]
     pub options: BTreeMap<String, String>,
@@ -184,6 +198,25 @@ impl Default for LimitsConfig {
     }
 }
 
+/// How long what has ended is kept, counted from its end.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RetentionConfig {
+    /// Closed incidents, their runs and their history; then they go to `data/archive`.
+    pub records: Span,
+    /// Messages that could not be decoded.
+    pub dead_letters: Span,
+    /// What came in through the inbox, and the journal. `replay --journal` needs a journal from its first row on.
+    pub journal: Span,
+}
+
+impl Default for RetentionConfig {
+    fn default() -> Self {
+        let days = |n: i64| Span::from_secs(n * 24 * 3600);
+        Self { records: days(400), dead_letters: days(30), journal: days(90) }
+    }
+}
+
 /// How inputs are gathered.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -196,7 +229,7 @@ pub struct BatchConfig {
 
 impl Default for BatchConfig {
     fn default() -> Self {
-        Self { max_events: 10_000, max_wait: Span::from_millis(250) }
+        Self { max_events: 4_000, max_wait: Span::from_millis(250) }
     }
 }
 
@@ -250,7 +283,39 @@ impl Config {
                 return err(format!("source {}: `kafka.brokers` is not set", source.name));
             }
         }
+        self.check_group()
+    }
+
+    /// What several engines need.
+    fn check_group(&self) -> Result<(), ConfigError> {
+        let err = |text: &str| Err(ConfigError(text.to_owned()));
+        let Some(kafka) = self.kafka.as_ref().filter(|k| k.group.is_some()) else { return Ok(()) };
+        if kafka.group.as_ref().is_some_and(|g| g.trim().is_empty()) {
+            return err("`kafka.group` is empty: name the consumer group that the engines share");
+        }
+        if kafka.instance.is_none() {
+            return err(
+                "`kafka.group` needs `kafka.instance`: a name of this engine's own that stays the same, such as env:HOSTNAME",
+            );
+        }
+        if self.store.is_none() {
+            return err(
+                "`kafka.group` needs `store`: engines share one PostgreSQL database, a SQLite file has one engine",
+            );
+        }
+        if self.sources.iter().any(|s| s.file.is_some()) {
+            return err("a `file` source is on one machine only: remove it, or run that engine without `kafka.group`");
+        }
+        if self.sources.iter().all(|s| s.kafka.is_none()) {
+            return err("`kafka.group` shares out the partitions of topics: name a source with a topic");
+        }
         Ok(())
+    }
+
+    /// The retention, as the store takes it.
+    pub fn retention(&self) -> paramedic_store::Retention {
+        let RetentionConfig { records, dead_letters, journal } = self.retention;
+        paramedic_store::Retention { records, dead_letters, journal }
     }
 
     /// The operator's grants.
@@ -326,6 +391,12 @@ mod tests {
             ("sources: [{name: a}]", "exactly one of `kafka`, `webhook`, `file`"),
             ("sources: [{name: a, webhook: {}, format: nagios}]", "no format is named \"nagios\""),
             ("sources: [{name: a, kafka: {topic: t}}]", "`kafka.brokers` is not set"),
+            ("kafka: {brokers: b, group: g}\nsources: [{name: a, kafka: {topic: t}}]", "needs `kafka.instance`"),
+            ("kafka: {brokers: b, group: g, instance: i}\nsources: [{name: a, kafka: {topic: t}}]", "needs `store`"),
+            (
+                "store: env:DB\nkafka: {brokers: b, group: g, instance: i}\nsources: [{name: a, file: {path: f}}]",
+                "a `file` source is on one machine only",
+            ),
             ("limits: {max_action_age: soon}", "write a number and a unit"),
         ] {
             std::fs::write(&path, text).unwrap();

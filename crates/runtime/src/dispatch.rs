@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use paramedic_engine::outbox::{Considered, GuardInput, adopt, after, consider};
+use paramedic_engine::outbox::{Considered, GuardInput, adopt, after, consider, is_under_way, late};
+use paramedic_model::faults::{planted, point};
 use paramedic_model::{
-    GuardSays, Halt, Id, Incident, NewInbox, Order, OutboxRow, OutboxState, Outcome, Playbook, Span, Timestamp,
+    GuardSays, Halt, Id, Incident, NewInbox, Order, OutboxRow, OutboxState, Outcome, Playbook, Span,
 };
 use paramedic_rulebook::RuleSet;
 use paramedic_runners::{HttpRunner, Notifier, Request};
@@ -17,15 +18,22 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::wall;
-use crate::live::{ActiveSet, Fence};
 use crate::metrics::Metrics;
+use crate::shared::{Owned, Sets};
 
 /// Runs' requests under way at once.
 const MAX_IN_FLIGHT: usize = 64;
 /// Pages under way at once: places of their own, so that no playbook that hangs keeps a person from being told.
 const MAX_PAGES_IN_FLIGHT: usize = 16;
 /// Runs judged in one turn.
-const MAX_ROWS: usize = 256;
+const MAX_RUNS: usize = 256;
+/// Pages looked at in one turn.
+const MAX_PAGES: usize = 256;
+/// A request that has not left so long after its guards were asked is looked at once more: the process was stopped in
+/// between, or the machine is slow.
+const FRESH: Duration = Duration::from_millis(250);
+/// How often the active rule set is asked for.
+const ASK_RULES: Duration = Duration::from_secs(1);
 /// How often rows that wait are looked at, when nothing wakes the loop.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
@@ -49,10 +57,12 @@ pub struct Dispatcher {
     pub runner: Arc<HttpRunner>,
     /// Where pages go.
     pub recipients: Arc<Recipients>,
-    /// Catalogue, `may` and grants.
-    pub active: ActiveSet,
-    /// Under which ownership rows are started.
-    pub fence: Fence,
+    /// Catalogue, `may` and grants: the rule set that was published last.
+    pub active: Arc<RuleSet>,
+    /// Where rule sets come from.
+    pub sets: Arc<Sets>,
+    /// Whose rows are dispatched, and under which ownership they are started.
+    pub owned: Owned,
     /// Oldest release that may still act.
     pub max_action_age: Span,
     /// For counters.
@@ -63,6 +73,7 @@ pub struct Dispatcher {
 
 struct Turn {
     dispatcher: Dispatcher,
+    rules_asked: tokio::time::Instant,
     busy: Arc<Mutex<BTreeSet<Id>>>,
     places: Arc<Semaphore>,
     page_places: Arc<Semaphore>,
@@ -73,14 +84,16 @@ impl Dispatcher {
     /// Runs until it is told to stop; requests under way are waited for
     /// a few seconds.
     pub async fn run(self, stop: CancellationToken) {
-        let turn = Turn {
+        let mut turn = Turn {
             dispatcher: self,
+            rules_asked: tokio::time::Instant::now(),
             busy: Arc::default(),
             places: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
             page_places: Arc::new(Semaphore::new(MAX_PAGES_IN_FLIGHT)),
             tasks: TaskTracker::new(),
         };
         while !stop.is_cancelled() {
+            turn.follow_rules().await;
             turn.look().await;
             tokio::select! {
                 () = turn.dispatcher.wake.notified() => {}
@@ -135,6 +148,7 @@ impl Dispatcher {
             }
             Order::Page(_) => (None, false),
         };
+        let recovered = store.recovered()?;
         let input = GuardInput {
             now: wall(),
             halt: halt.as_ref(),
@@ -142,15 +156,74 @@ impl Dispatcher {
             set,
             target_busy: busy,
             max_action_age: self.max_action_age,
+            recovered: recovered.as_ref().map(|r| (r.at, r.why.as_str())),
         };
         Ok(consider(row, &input))
     }
 
-    fn commit(&self, row: &OutboxRow, next: &OutboxRow, inbox: Vec<NewInbox>, fenced: bool) -> Result<(), StoreError> {
-        let fence = if fenced { Some(self.fence.get()) } else { None };
+    /// Moves a row of a shard that is ours.
+    fn commit(&self, shard: u32, row: &OutboxRow, next: &OutboxRow, inbox: Vec<NewInbox>) -> Result<(), StoreError> {
+        if planted("started_after_send") && row.state == OutboxState::Pending && next.state == OutboxState::Started {
+            return Ok(());
+        }
+        // An epoch that no owner has: a shard that has just gone commits nothing.
+        let fence = Some((shard, self.owned.epoch(shard).unwrap_or_default()));
         self.store.outbox_move(&OutboxMove { key: row.key, from: row.state, row: next.clone(), fence, inbox })?;
         self.count(row, next);
         Ok(())
+    }
+
+    /// Brings a reply, whoever owns the shard now: the first terminal one wins. A row that a new owner has found
+    /// `started` is unknown meanwhile, and a late reply settles it. `None`: not yet, another request of the row is under
+    /// way.
+    fn save_reply(&self, sent: &OutboxRow, outcome: &Outcome) -> Result<Option<OutboxRow>, StoreError> {
+        let (next, inbox) = after(sent, outcome, wall());
+        let change = OutboxMove { key: sent.key, from: sent.state, row: next.clone(), fence: None, inbox };
+        match self.store.outbox_move(&change) {
+            Err(StoreError::Conflict { .. }) if planted("late_reply_dropped") => Ok(Some(next)),
+            Err(StoreError::Conflict { found, .. }) => {
+                let row = self.store.outbox_get(sent.key)?.map(|(_, row)| row);
+                if row.as_ref().is_some_and(is_under_way) {
+                    return Ok(None);
+                }
+                let Some(((next, inbox), now)) = row.and_then(|now| Some((late(&now, outcome, wall())?, now))) else {
+                    tracing::info!(key = %sent.key, found, "the row was settled meanwhile");
+                    return Ok(Some(next));
+                };
+                self.store.outbox_move(&OutboxMove {
+                    key: now.key,
+                    from: now.state,
+                    row: next.clone(),
+                    fence: None,
+                    inbox,
+                })?;
+                self.count(&now, &next);
+                Ok(Some(next))
+            }
+            done => {
+                done?;
+                self.count(sent, &next);
+                Ok(Some(next))
+            }
+        }
+    }
+
+    /// As [`Dispatcher::may_still_leave`]; in doubt, not.
+    async fn still(&self, shard: u32, sent: &OutboxRow) -> bool {
+        let (dispatcher, sent) = (self.clone(), sent.clone());
+        self.blocking(move |_| dispatcher.may_still_leave(shard, &sent)).await == Some(true)
+    }
+
+    /// Whether a row that was started a while ago may still leave: it is ours, as it was started, and nothing halts it.
+    fn may_still_leave(&self, shard: u32, sent: &OutboxRow) -> Result<bool, StoreError> {
+        let Some((_, now)) = self.store.outbox_get(sent.key)? else { return Ok(false) };
+        let owner = self.store.shards()?.into_iter().find(|(s, _)| *s == shard).map(|(_, epoch)| epoch);
+        let halted = match &sent.order {
+            Order::Run(run) => self.halts(self.store.as_ref()).iter().any(|h| h.covers(run)),
+            Order::Page(_) => false,
+        };
+        let same = (now.state, now.attempts) == (sent.state, sent.attempts);
+        Ok(same && owner == self.owned.epoch(shard) && !halted)
     }
 
     fn count(&self, row: &OutboxRow, next: &OutboxRow) {
@@ -181,6 +254,7 @@ impl Dispatcher {
 
     /// Sends a started row's request, or asks an accepted row's job.
     async fn send(&self, row: &OutboxRow, set: &RuleSet) -> Outcome {
+        point("dispatch.send");
         let body = row.request.clone().unwrap_or_default();
         match &row.order {
             Order::Run(run) => match set.playbooks.get(&run.playbook) {
@@ -226,15 +300,29 @@ fn gone(row: &OutboxRow, playbook: &str) -> Outcome {
 }
 
 impl Turn {
+    /// The guards go by the rule set that was published last, by whichever engine.
+    async fn follow_rules(&mut self) {
+        if self.rules_asked.elapsed() < ASK_RULES {
+            return;
+        }
+        self.rules_asked = tokio::time::Instant::now();
+        let active = self.dispatcher.blocking(|store| store.ruleset_active()).await.flatten();
+        if let Some(digest) = active.filter(|digest| *digest != self.dispatcher.active.digest)
+            && let Some(set) = self.dispatcher.sets.get(digest)
+        {
+            self.dispatcher.active = set;
+        }
+    }
+
     /// A `started` row that no task of this process sends: the engine before this one left it, or a commit of ours
     /// was in doubt. Whether it left is unknown.
     async fn adopt(&self, key: Id) {
         let dispatcher = self.dispatcher.clone();
         let adopted = self.dispatcher.blocking(move |store| {
             // Read again: a task that has just ended may have moved it.
-            let Some(row) = store.outbox_get(key)? else { return Ok(false) };
+            let Some((shard, row)) = store.outbox_get(key)? else { return Ok(false) };
             let Some((next, inbox)) = adopt(&row, wall()) else { return Ok(false) };
-            dispatcher.commit(&row, &next, inbox, true)?;
+            dispatcher.commit(shard, &row, &next, inbox)?;
             Ok(true)
         });
         if adopted.await == Some(true) {
@@ -244,19 +332,13 @@ impl Turn {
 
     /// One look at the outbox.
     async fn look(&self) {
-        const OPEN: [OutboxState; 4] =
-            [OutboxState::Pending, OutboxState::Deferred, OutboxState::Started, OutboxState::Accepted];
-        let rows = self.dispatcher.blocking(|store| {
-            let rows = store.outbox_list(&OPEN, MAX_ROWS)?;
-            // Behind runs that are held back, by a halt for example, a page must not wait: then all are looked at.
-            if rows.len() < MAX_ROWS { Ok(rows) } else { store.outbox_list(&OPEN, usize::MAX) }
-        });
-        let Some(mut rows) = rows.await else { return };
-        rows.sort_by_key(is_run);
-        let set = self.dispatcher.active.get();
-        let mut runs = 0;
-        for row in rows {
-            if self.is_busy(row.key) || waits(&row, wall()) {
+        let shards = self.dispatcher.owned.shards();
+        if shards.is_empty() {
+            return;
+        }
+        let rows = self.dispatcher.blocking(move |store| store.outbox_due(&shards, wall(), MAX_PAGES, MAX_RUNS)).await;
+        for (shard, row) in rows.unwrap_or_default() {
+            if self.is_busy(row.key) {
                 continue;
             }
             if row.state == OutboxState::Started && row.not_before.is_none() {
@@ -265,23 +347,23 @@ impl Turn {
             }
             let places = if is_run(&row) { &self.places } else { &self.page_places };
             let Ok(place) = Arc::clone(places).try_acquire_owned() else { continue };
-            runs += usize::from(is_run(&row));
-            if runs > MAX_ROWS {
-                return;
-            }
-            let (dispatcher, rules, judged) = (self.dispatcher.clone(), Arc::clone(&set), row.clone());
+            let (dispatcher, judged) = (self.dispatcher.clone(), row.clone());
             let considered = self.dispatcher.blocking(move |_| {
-                let considered = dispatcher.judge(&judged, &rules)?;
+                let considered = dispatcher.judge(&judged, &dispatcher.active)?;
                 match &considered {
-                    Considered::Send(next, inbox) => dispatcher.commit(&judged, next, inbox.clone(), true)?,
-                    Considered::Settle(next, inbox) => dispatcher.commit(&judged, next, inbox.clone(), true)?,
+                    Considered::Send(next, inbox) | Considered::Settle(next, inbox) => {
+                        point("dispatch.started.before");
+                        dispatcher.commit(shard, &judged, next, inbox.clone())?;
+                        point("dispatch.started.after");
+                    }
                     Considered::Poll | Considered::Wait => {}
                 }
                 Ok(considered)
             });
+            let asked = tokio::time::Instant::now();
             match considered.await {
-                Some(Considered::Send(started, _)) => self.go(*started, Arc::clone(&set), place),
-                Some(Considered::Poll) => self.go(row, Arc::clone(&set), place),
+                Some(Considered::Send(started, _)) => self.go(shard, *started, asked, place),
+                Some(Considered::Poll) => self.go(shard, row, asked, place),
                 // A row that was deferred is pending again: it is judged in the next turn.
                 Some(Considered::Settle(next, _)) if next.state == OutboxState::Pending => {
                     self.dispatcher.wake.notify_one();
@@ -295,31 +377,42 @@ impl Turn {
         self.busy.lock().unwrap_or_else(PoisonError::into_inner).contains(&key)
     }
 
-    fn go(&self, row: OutboxRow, set: Arc<RuleSet>, place: tokio::sync::OwnedSemaphorePermit) {
+    fn go(&self, shard: u32, row: OutboxRow, asked: tokio::time::Instant, place: tokio::sync::OwnedSemaphorePermit) {
         self.busy.lock().unwrap_or_else(PoisonError::into_inner).insert(row.key);
         let (dispatcher, busy) = (self.dispatcher.clone(), Arc::clone(&self.busy));
         self.tasks.spawn(async move {
-            let timer = dispatcher.metrics.dispatch.start_timer();
-            let outcome = dispatcher.send(&row, &set).await;
-            timer.observe_duration();
-            let (next, inbox) = after(&row, &outcome, wall());
-            log(&row, &next);
+            let held_up = row.state == OutboxState::Started && asked.elapsed() > FRESH;
+            let outcome = if held_up && !dispatcher.still(shard, &row).await {
+                let message =
+                    "held up after it was started, and not sent: it was halted, or has another owner".to_owned();
+                Outcome::Failed { message, never_left: true }
+            } else {
+                let timer = dispatcher.metrics.dispatch.start_timer();
+                let outcome = dispatcher.send(&row, &dispatcher.active).await;
+                timer.observe_duration();
+                outcome
+            };
+            point("dispatch.reply");
+            let free = || busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&row.key);
             // A reply is brought to the inbox whatever it takes: the request has left.
+            let mut holds = true;
             loop {
-                let (d, r, n, i) = (dispatcher.clone(), row.clone(), next.clone(), inbox.clone());
-                let done = dispatcher.blocking(move |_| match d.commit(&r, &n, i, false) {
-                    Err(StoreError::Conflict { found, .. }) => {
-                        tracing::info!(key = %r.key, found, "the row was settled meanwhile");
-                        Ok(())
+                let (d, sent, said) = (dispatcher.clone(), row.clone(), outcome.clone());
+                match dispatcher.blocking(move |_| d.save_reply(&sent, &said)).await {
+                    Some(Some(next)) => {
+                        log(&row, &next);
+                        break;
                     }
-                    other => other,
-                });
-                if done.await.is_some() {
-                    break;
+                    // The row's other request, here or elsewhere, must not wait for this one's reply.
+                    Some(None) if holds => holds = !free(),
+                    _ => {}
                 }
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }
-            busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&row.key);
+            point("dispatch.saved");
+            if holds {
+                free();
+            }
             drop(place);
             dispatcher.wake.notify_one();
         });
@@ -328,10 +421,6 @@ impl Turn {
 
 fn is_run(row: &OutboxRow) -> bool {
     matches!(row.order, Order::Run(_))
-}
-
-fn waits(row: &OutboxRow, now: Timestamp) -> bool {
-    row.not_before.is_some_and(|at| now < at)
 }
 
 fn log(row: &OutboxRow, next: &OutboxRow) {

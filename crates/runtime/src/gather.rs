@@ -1,17 +1,20 @@
 //! The gathering thread: takes what the sources have, in an order that can be repeated, and hands it on.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
-use paramedic_model::{InboxBody, InboxRow, Span, Timestamp};
-use paramedic_store::Store;
+use paramedic_model::faults::point;
+use paramedic_model::{InboxBody, InboxRow, Lane, NewInbox, Span, Timestamp, own_scope};
+use paramedic_store::{Position, Store};
 
 use crate::clock::wall;
 use crate::metrics::Metrics;
 use crate::record::{BUFFER_BYTES, Chunk, Gathered};
+use crate::shared::{Stop, Troubles};
 use crate::source::{Reader, Standing};
 
 /// A source that has been away for this long is left out: the clock goes on, blind to it.
@@ -31,22 +34,52 @@ const CMDB_BYTES: usize = 1 << 20;
 
 /// Everything that the gathering thread works with.
 pub struct Gatherer {
+    /// Whose sources and inbox.
+    pub shard: u32,
     /// The inbox is read from it.
     pub store: Arc<dyn Store>,
-    /// Where the inbox goes on.
-    pub inbox_next: u64,
+    /// Where the lanes of the inbox go on.
+    pub lanes: Vec<LaneReader>,
     /// Readers that arrive once their broker answers.
     pub arriving: Receiver<Box<dyn Reader>>,
     /// How many are still to arrive; until then the clock does not tick (for a while).
-    pub awaited: Arc<std::sync::atomic::AtomicUsize>,
+    pub awaited: Arc<AtomicUsize>,
     /// Records a batch, at most.
     pub max_events: usize,
     /// For what is behind and what is down.
     pub metrics: Metrics,
     /// Set to stop.
-    pub stop: Arc<AtomicBool>,
+    pub stop: Stop,
     /// What is not right with the sources, for /ready.
-    pub troubles: crate::live::Troubles,
+    pub troubles: Troubles,
+    /// Positions of sources that the shard has an open incident about, because they were stopped.
+    pub stopped: BTreeSet<String>,
+}
+
+/// One lane of the inbox, as far as it was read.
+pub struct LaneReader {
+    lane: Lane,
+    next: u64,
+    rows: Vec<InboxRow>,
+}
+
+impl LaneReader {
+    /// Both lanes, where the store's positions are.
+    pub fn all(positions: &BTreeMap<String, Position>) -> Vec<Self> {
+        let next = |lane: Lane| positions.get(lane.name()).map_or(1, |p| u64::try_from(p.next).unwrap_or(1));
+        Lane::ALL.into_iter().map(|lane| Self { lane, next: next(lane), rows: Vec::new() }).collect()
+    }
+
+    fn is_full(&self) -> bool {
+        self.rows.len() >= MAX_INBOX || self.rows.iter().map(bytes_of).sum::<usize>() >= BUFFER_BYTES
+    }
+
+    /// Rows up to the horizon, in order: the first that must wait holds back the rest. People's acts do not wait.
+    fn ready(&mut self, horizon: Option<Timestamp>) -> Vec<InboxRow> {
+        let waits = |row: &InboxRow| !row.entry.body.is_operator() && horizon.is_some_and(|h| row.entry.at > h);
+        let ready = self.rows.iter().position(waits).unwrap_or(self.rows.len());
+        self.rows.drain(..ready).collect()
+    }
 }
 
 struct Slot {
@@ -96,24 +129,41 @@ impl Gatherer {
     /// Runs until it is told to stop, or nobody takes batches any more.
     pub fn run(mut self, out: &Sender<Gathered>, feeds: &Sender<crate::source::Feed>) {
         let mut slots: Vec<Slot> = Vec::new();
-        let mut inbox: Vec<InboxRow> = Vec::new();
+        self.gather(&mut slots, out, feeds);
+        // Another engine may read them from here on: what is behind there is not for this one to tell.
+        for slot in &slots {
+            let feed = slot.reader.feed();
+            let labels = [feed.source.as_str(), &*feed.position];
+            let _ = self.metrics.lag.remove_label_values(&labels);
+            let _ = self.metrics.source_down.remove_label_values(&labels);
+            self.troubles.set(&feed.position, None);
+        }
+    }
+
+    fn gather(&mut self, slots: &mut Vec<Slot>, out: &Sender<Gathered>, feeds: &Sender<crate::source::Feed>) {
+        let mut ask_inbox = Timestamp::EPOCH;
         let mut last_tick = wall();
         let started = wall();
-        while !self.stop.load(Ordering::Relaxed) {
-            while let Ok(reader) = self.arriving.try_recv() {
+        while !self.stop.asked() {
+            let mut begun = Vec::new();
+            while let Ok(mut reader) = self.arriving.try_recv() {
                 if feeds.send(reader.feed().clone()).is_err() {
                     return;
                 }
+                reader.wake(thread::current());
+                begun.extend(reader.begun().map(|position| (reader.feed().position.to_string(), position)));
                 slots.push(Slot { reader, buffer: Chunk::default(), seen: Timestamp::EPOCH, reported: None });
             }
             let now = wall();
-            let took = self.take(&mut slots, &mut inbox, now);
-            let batch = self.assemble(&mut slots, &mut inbox, now, started, &mut last_tick);
+            let took = self.take(slots, &mut ask_inbox, now);
+            let mut batch = self.assemble(slots, now, started, &mut last_tick);
+            batch.begun = begun;
             if batch.is_empty() && !batch.tick {
                 thread::park_timeout(NAP);
                 continue;
             }
-            if !self.hand_over(batch, out, &mut slots, &mut inbox) {
+            point("gather.taken");
+            if !self.hand_over(batch, out, slots, &mut ask_inbox) {
                 return;
             }
             if !took {
@@ -123,38 +173,63 @@ impl Gatherer {
     }
 
     /// Takes what is there; true when anything was.
-    fn take(&mut self, slots: &mut [Slot], inbox: &mut Vec<InboxRow>, now: Timestamp) -> bool {
+    fn take(&mut self, slots: &mut [Slot], ask_inbox: &mut Timestamp, now: Timestamp) -> bool {
         let mut took = false;
         for slot in slots.iter_mut() {
             took |= slot.fill(self.max_events, now);
-            self.report(slot);
+            self.report(slot, now);
         }
-        if inbox.len() < MAX_INBOX && inbox.iter().map(bytes_of).sum::<usize>() < BUFFER_BYTES {
-            match self.store.inbox_read(self.inbox_next, MAX_INBOX - inbox.len()) {
+        if now < *ask_inbox {
+            return took;
+        }
+        let mut news = false;
+        for lane in self.lanes.iter_mut().filter(|lane| !lane.is_full()) {
+            match self.store.inbox_read(self.shard, lane.lane, lane.next, MAX_INBOX - lane.rows.len()) {
                 Ok(rows) => {
-                    took |= !rows.is_empty();
-                    self.inbox_next = rows.last().map_or(self.inbox_next, |r| r.seq + 1);
-                    inbox.extend(rows);
+                    news |= !rows.is_empty();
+                    lane.next = rows.last().map_or(lane.next, |r| r.seq + 1);
+                    lane.rows.extend(rows);
                 }
-                Err(error) => tracing::error!(%error, "the inbox cannot be read"),
+                Err(error) => tracing::error!(%error, shard = self.shard, "the inbox cannot be read"),
             }
         }
-        took
+        *ask_inbox = if news { now } else { now.plus(self.store.inbox_pause()) };
+        took || news
     }
 
-    fn report(&self, slot: &mut Slot) {
+    fn report(&mut self, slot: &mut Slot, now: Timestamp) {
+        let standing = slot.reader.standing();
         let feed = slot.reader.feed();
         if let Some(lag) = slot.reader.lag() {
-            self.metrics.lag.with_label_values(&[feed.source.as_str(), feed.position.as_str()]).set(lag);
+            self.metrics.lag.with_label_values(&[feed.source.as_str(), &*feed.position]).set(lag);
         }
-        let trouble = match slot.reader.standing() {
+        let body = match &standing {
+            Standing::Stopped(why) if !self.stopped.contains(&*feed.position) => {
+                let (source, position) = (feed.source.clone(), feed.position.to_string());
+                Some(InboxBody::SourceStopped { source, position, why: why.clone() })
+            }
+            // One that must be stopped again is so at its first record.
+            Standing::Behind | Standing::AtEnd
+                if self.stopped.contains(&*feed.position)
+                    && (slot.seen > Timestamp::EPOCH || standing == Standing::AtEnd) =>
+            {
+                Some(InboxBody::SourceBack { source: feed.source.clone(), position: feed.position.to_string() })
+            }
+            _ => None,
+        };
+        if let Some(body) = body {
+            let position = Arc::clone(&feed.position);
+            self.tell(&position, body, now);
+        }
+        let feed = slot.reader.feed();
+        let trouble = match standing {
             Standing::Stopped(why) => Some(why),
             Standing::Away(since) => Some(format!("{}: away since {since}", feed.position)),
             Standing::Behind | Standing::AtEnd => None,
         };
         if trouble != slot.reported {
             let down = i64::from(trouble.is_some());
-            let labels = [feed.source.as_str(), feed.position.as_str()];
+            let labels = [feed.source.as_str(), &*feed.position];
             self.metrics.source_down.with_label_values(&labels).set(down);
             match &trouble {
                 Some(why) => tracing::error!(source = feed.source, why, "source is down"),
@@ -165,11 +240,28 @@ impl Gatherer {
         }
     }
 
+    /// A source was stopped, or is back: people are told by an incident of the shard's own. Until the store has taken
+    /// that, it is told again.
+    fn tell(&mut self, position: &str, body: InboxBody, now: Timestamp) {
+        let is_stop = matches!(body, InboxBody::SourceStopped { .. });
+        let word = if is_stop { "stopped" } else { "back" };
+        let id = format!("source {word}|{position}|{}", now.as_nanos());
+        let entry = NewInbox { id, scope: own_scope(self.shard), at: now, body };
+        match self.store.inbox_append(&[entry]) {
+            Ok(_) if is_stop => {
+                self.stopped.insert(position.to_owned());
+            }
+            Ok(_) => {
+                self.stopped.remove(position);
+            }
+            Err(error) => tracing::error!(%error, position, "that a source is {word} cannot be told"),
+        }
+    }
+
     /// What may be stepped now: records up to the time to which every source that is behind has been read.
     fn assemble(
-        &self,
+        &mut self,
         slots: &mut [Slot],
-        inbox: &mut Vec<InboxRow>,
         now: Timestamp,
         started: Timestamp,
         last_tick: &mut Timestamp,
@@ -207,7 +299,12 @@ impl Gatherer {
             })
             .filter(|(_, chunk)| !chunk.is_empty())
             .collect();
-        let inbox = take_inbox(inbox, horizon);
+        let inbox: Vec<(Lane, Vec<InboxRow>)> = self
+            .lanes
+            .iter_mut()
+            .map(|lane| (lane.lane, lane.ready(horizon)))
+            .filter(|(_, rows)| !rows.is_empty())
+            .collect();
         let left = slots.iter().any(|s| !s.buffer.is_empty());
         let mut tick = all_at_end && !left;
         if tick && chunks.is_empty() && inbox.is_empty() {
@@ -217,7 +314,7 @@ impl Gatherer {
         if tick {
             *last_tick = now;
         }
-        Gathered { cap: now, chunks, inbox, tick, blind }
+        Gathered { cap: now, chunks, inbox, begun: Vec::new(), tick, blind }
     }
 
     /// Hands a batch on. While the pipeline is busy the batch may still grow: a bigger batch costs less a record.
@@ -226,7 +323,7 @@ impl Gatherer {
         mut batch: Gathered,
         out: &Sender<Gathered>,
         slots: &mut [Slot],
-        inbox: &mut Vec<InboxRow>,
+        ask_inbox: &mut Timestamp,
     ) -> bool {
         loop {
             match out.try_send(batch) {
@@ -234,11 +331,11 @@ impl Gatherer {
                 Err(TrySendError::Disconnected(_)) => return false,
                 Err(TrySendError::Full(back)) => batch = back,
             }
-            if self.stop.load(Ordering::Relaxed) {
+            if self.stop.asked() {
                 return false;
             }
             // Read ahead into the buffers, up to their bound, then wait for room.
-            let took = self.take(slots, inbox, wall());
+            let took = self.take(slots, ask_inbox, wall());
             if !took {
                 match out.send_timeout(batch, Duration::from_millis(20)) {
                     Ok(()) => return true,
@@ -257,15 +354,6 @@ fn bytes_of(row: &InboxRow) -> usize {
         InboxBody::Cmdb(_) => CMDB_BYTES,
         _ => 0,
     }
-}
-
-/// People's acts at once; other rows up to the horizon, in order: the first that must wait holds back the rest.
-fn take_inbox(inbox: &mut Vec<InboxRow>, horizon: Option<Timestamp>) -> Vec<InboxRow> {
-    let ready = inbox
-        .iter()
-        .position(|row| !row.entry.body.is_operator() && horizon.is_some_and(|h| row.entry.at > h))
-        .unwrap_or(inbox.len());
-    inbox.drain(..ready).collect()
 }
 
 #[cfg(test)]

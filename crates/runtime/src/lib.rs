@@ -1,19 +1,22 @@
 //! The live shell: sources, stages, commit, dispatch. What to do is the engine's; when and where is ours.
 
+mod alone;
 pub mod clock;
 pub mod config;
 pub mod dispatch;
 pub mod gather;
-mod keeper;
+mod group;
+mod life;
 pub mod live;
 pub mod matching;
 pub mod metrics;
 pub mod record;
+mod retention;
 pub mod rules;
 mod shared;
 pub mod source;
 pub mod stepping;
 
 pub use config::{Config, ConfigError, secret};
-pub use live::{Live, Parts, Sets, open_store};
+pub use live::{Live, Parts, Sets, open_store, sqlite_path, store_url};
 pub use metrics::Metrics;

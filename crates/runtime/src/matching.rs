@@ -8,9 +8,9 @@ use paramedic_engine::gather::{Head, next_source};
 use paramedic_engine::{EventInput, write_input_id};
 use paramedic_formats::Message;
 use paramedic_model::{
-    Digest, Event, InboxBody, InboxRow, NewInbox, Range, RawMessage, RecordView, Running, Status, Timestamp,
+    Digest, Event, InboxBody, InboxRow, Lane, NewInbox, Range, RawMessage, RecordView, Running, Status, Timestamp,
 };
-use paramedic_rulebook::Evaluator;
+use paramedic_rulebook::{Evaluator, ScopeExpr};
 use paramedic_store::{DeadLetter, Position};
 
 use crate::live::Sets;
@@ -18,8 +18,6 @@ use crate::metrics::Metrics;
 use crate::record::{Chunk, Gathered, Record};
 use crate::source::Feed;
 
-/// The name of the inbox among positions.
-pub const INBOX: &str = "inbox";
 /// How much of an undecodable message is kept.
 const KEEP_BYTES: usize = 64 << 10;
 
@@ -30,6 +28,8 @@ pub enum Fed {
     Event {
         /// Its stamp.
         stamp: Timestamp,
+        /// Where its record is.
+        place: Place,
         /// Its scope.
         scope: String,
         /// The event and what it matched.
@@ -37,13 +37,26 @@ pub enum Fed {
     },
     /// Events up to this stamp matched nothing: the clock has reached it.
     Reached(Timestamp),
-    /// An inbox entry that is no message.
+    /// An inbox entry that holds no event.
     Inbox {
         /// Its stamp.
         stamp: Timestamp,
         /// The entry.
         entry: Box<NewInbox>,
     },
+}
+
+/// The record of an event.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Its position's name.
+    pub position: Arc<str>,
+    /// Its offset.
+    pub offset: i64,
+    /// Which event of it.
+    pub ordinal: usize,
+    /// Its timestamp.
+    pub at: Timestamp,
 }
 
 /// A batch, ready to be stepped.
@@ -67,6 +80,8 @@ pub struct Matched {
     pub ranges: BTreeMap<String, Range>,
     /// Where the positions go.
     pub positions: BTreeMap<String, Position>,
+    /// Sources that are new, and where they begin.
+    pub begun: Vec<(String, Position)>,
     /// It can be joined to the batch before: every record is later than all of that, and none was clamped.
     pub joinable: bool,
 }
@@ -135,27 +150,33 @@ impl Matcher {
     /// Decodes and matches a batch, in the order that its records determine.
     pub fn batch(&mut self, gathered: Gathered) -> Matched {
         let cap = gathered.cap.max(self.clock);
-        let mut out = Matched { cap, tick: gathered.tick, blind: gathered.blind, joinable: true, ..Matched::default() };
-        out.joinable = gathered.inbox.is_empty();
-        let names: Vec<String> = self.feeds.iter().map(|f| f.position.clone()).collect();
+        let mut out = Matched {
+            cap,
+            tick: gathered.tick,
+            blind: gathered.blind,
+            begun: gathered.begun,
+            joinable: gathered.inbox.is_empty(),
+            ..Matched::default()
+        };
+        let names: Vec<Arc<str>> = self.feeds.iter().map(|f| Arc::clone(&f.position)).collect();
         let mut next = vec![0usize; gathered.chunks.len()];
-        let mut inbox = gathered.inbox.iter().peekable();
+        let mut lanes: Vec<_> = gathered.inbox.iter().map(|(lane, rows)| (*lane, rows.iter().peekable())).collect();
         let before = self.clock;
         loop {
             let heads = gathered
                 .chunks
                 .iter()
                 .zip(&next)
-                .filter_map(|((feed, chunk), at)| Some((names[*feed].as_str(), Head::Record(chunk.get(*at)?.at))))
-                .chain(inbox.peek().map(|row| (INBOX, inbox_head(row))));
+                .filter_map(|((feed, chunk), at)| Some((&*names[*feed], Head::Record(chunk.get(*at)?.at))))
+                .chain(lanes.iter_mut().filter_map(|(lane, rows)| Some((lane.name(), inbox_head(rows.peek()?)))));
             let Some(name) = next_source(heads) else { break };
-            if name == INBOX {
-                if let Some(row) = inbox.next() {
-                    self.inbox_row(row, cap, &mut out);
+            if let Some((lane, rows)) = lanes.iter_mut().find(|(lane, _)| lane.name() == name) {
+                if let Some(row) = rows.next() {
+                    self.inbox_row(*lane, row, cap, &mut out);
                 }
                 continue;
             }
-            let Some(which) = gathered.chunks.iter().position(|(feed, _)| names[*feed] == name) else { break };
+            let Some(which) = gathered.chunks.iter().position(|(feed, _)| *names[*feed] == *name) else { break };
             let (feed, chunk) = &gathered.chunks[which];
             if let Some(record) = chunk.get(next[which]) {
                 out.joinable &= record.at > before && record.at <= cap;
@@ -166,11 +187,12 @@ impl Matcher {
         for (feed, chunk) in &gathered.chunks {
             moved(&names[*feed], chunk, &mut out);
         }
-        if let (Some(first), Some(last)) = (gathered.inbox.first(), gathered.inbox.last()) {
+        for (lane, rows) in &gathered.inbox {
+            let (Some(first), Some(last)) = (rows.first(), rows.last()) else { continue };
             let (from, to) = (seq(first), seq(last) + 1);
-            let range = Range::of_inbox(from, to, &gathered.inbox);
-            out.ranges.insert(INBOX.to_owned(), range);
-            out.positions.insert(INBOX.to_owned(), Position { next: to, last_at: None, last_digest: None });
+            out.ranges.insert(lane.name().to_owned(), Range::of_inbox(from, to, rows));
+            let position = Position { next: to, last_at: None, last_digest: None };
+            out.positions.insert(lane.name().to_owned(), position);
         }
         if out.tick {
             self.clock = cap;
@@ -189,16 +211,23 @@ impl Matcher {
             record.headers.iter().flat_map(|h| h.iter().map(|(k, v)| (k.as_str(), v.as_slice()))).collect();
         let feed = Arc::clone(&self.feeds[feed]);
         let message = Message { source: &feed.source, headers: &headers, payload: chunk.payload(record), stamp };
-        self.message(&feed, message, record.offset, out);
+        let place = Place { position: Arc::clone(&feed.position), offset: record.offset, ordinal: 0, at: record.at };
+        self.message(&feed, message, place, out);
     }
 
-    fn inbox_row(&mut self, row: &InboxRow, cap: Timestamp, out: &mut Matched) {
+    fn inbox_row(&mut self, lane: Lane, row: &InboxRow, cap: Timestamp, out: &mut Matched) {
         let stamp = match inbox_head(row) {
             Head::Operator => self.clock,
             Head::Record(at) => at.min(cap).max(self.clock),
         };
         match &row.entry.body {
-            InboxBody::Message(raw) => self.webhook(row, raw, stamp, out),
+            InboxBody::Message(raw) => self.webhook(lane, row, raw, stamp, out),
+            InboxBody::Handed(event) => {
+                self.clock = stamp;
+                out.reached = Some(stamp);
+                let place = Place { position: lane.name().into(), offset: seq(row), ordinal: 0, at: row.entry.at };
+                self.event(lane.name(), Event::clone(event), ScopeOf::Given(&row.entry.scope), stamp, place, out);
+            }
             body => {
                 self.inputs.add(row.entry.id.as_bytes());
                 self.clock = stamp;
@@ -209,57 +238,77 @@ impl Matcher {
                     self.older_rules = true;
                 }
                 let outcome = if body.is_operator() { "operator" } else { "report" };
-                self.metrics.inputs.with_label_values(&[INBOX, outcome]).inc();
+                self.metrics.inputs.with_label_values(&[lane.name(), outcome]).inc();
                 out.fed.extend(out.reached.take().map(Fed::Reached));
                 out.fed.push(Fed::Inbox { stamp, entry: Box::new(row.entry.clone()) });
             }
         }
     }
 
-    fn webhook(&mut self, row: &InboxRow, raw: &RawMessage, stamp: Timestamp, out: &mut Matched) {
+    fn webhook(&mut self, lane: Lane, row: &InboxRow, raw: &RawMessage, stamp: Timestamp, out: &mut Matched) {
         let Some(feed) = self.webhooks.get(&raw.source).cloned() else {
             let reason = format!("no webhook source is named {:?} any more", raw.source);
-            return self.dead(&raw.source, INBOX, seq(row), reason, raw.body.as_bytes(), stamp, out);
+            return self.dead(&raw.source, lane.name(), seq(row), reason, raw.body.as_bytes(), stamp, out);
         };
         let body = match paramedic_formats::webhook_body(raw) {
             Ok(body) => body,
-            Err(e) => return self.dead(&raw.source, INBOX, seq(row), e.to_string(), raw.body.as_bytes(), stamp, out),
+            Err(e) => {
+                return self.dead(&raw.source, lane.name(), seq(row), e.to_string(), raw.body.as_bytes(), stamp, out);
+            }
         };
         let headers: Vec<(&str, &[u8])> = raw.headers.iter().map(|(k, v)| (k.as_str(), v.as_bytes())).collect();
         let message = Message { source: &raw.source, headers: &headers, payload: Some(&body), stamp };
-        self.message(&feed, message, seq(row), out);
+        let place = Place { position: lane.name().into(), offset: seq(row), ordinal: 0, at: row.entry.at };
+        self.message(&feed, message, place, out);
     }
 
-    fn message(&mut self, feed: &Feed, message: Message<'_>, offset: i64, out: &mut Matched) {
+    fn message(&mut self, feed: &Feed, message: Message<'_>, place: Place, out: &mut Matched) {
         let stamp = message.stamp;
         let mut events: Vec<Event<'_>> = Vec::with_capacity(1);
         if let Err(error) = (feed.format.decode)(message, &mut events) {
-            let position = feed.position.as_str();
             let payload = message.payload.unwrap_or_default();
-            return self.dead(&feed.source, position, offset, error.to_string(), payload, stamp, out);
+            return self.dead(&feed.source, &place.position, place.offset, error.to_string(), payload, stamp, out);
         }
         self.clock = stamp;
         out.reached = Some(stamp);
-        let tally = tally_of(&mut self.tallies, &feed.source);
-        for event in events {
-            self.id.clear();
-            write_input_id(&event, &mut self.id);
-            self.inputs.add(self.id.as_bytes());
-            let matches = self.evaluator.matches(&event);
-            let nothing = matches.is_empty() && event.status == Status::Firing;
-            if nothing {
-                tally.1 += 1;
-            } else {
-                tally.0 += 1;
-            }
-            if nothing && !self.older_rules {
-                continue;
-            }
-            let scope = feed.scope.as_ref().map_or("default".into(), |s| s.scope(&event)).into_owned();
-            let set = self.evaluator.set().digest;
-            let input = Box::new(EventInput { event: event.into_owned(), matches, set });
-            out.fed.push(Fed::Event { stamp, scope, input });
+        for (ordinal, event) in events.into_iter().enumerate() {
+            let scope = ScopeOf::Source(feed.scope.as_ref());
+            self.event(&feed.source, event, scope, stamp, Place { ordinal, ..place.clone() }, out);
         }
+    }
+
+    /// One event, matched, and counted under a label.
+    fn event(
+        &mut self,
+        label: &str,
+        event: Event<'_>,
+        scope: ScopeOf<'_>,
+        stamp: Timestamp,
+        place: Place,
+        out: &mut Matched,
+    ) {
+        self.id.clear();
+        write_input_id(&event, &mut self.id);
+        self.inputs.add(self.id.as_bytes());
+        let matches = self.evaluator.matches(&event);
+        let nothing = matches.is_empty() && event.status == Status::Firing;
+        let tally = tally_of(&mut self.tallies, label);
+        if nothing {
+            tally.1 += 1;
+        } else {
+            tally.0 += 1;
+        }
+        if nothing && !self.older_rules {
+            return;
+        }
+        let scope = match scope {
+            ScopeOf::Given(scope) => scope.to_owned(),
+            ScopeOf::Source(Some(expr)) => expr.scope(&event).into_owned(),
+            ScopeOf::Source(None) => "default".to_owned(),
+        };
+        let set = self.evaluator.set().digest;
+        let input = Box::new(EventInput { event: event.into_owned(), matches, set });
+        out.fed.push(Fed::Event { stamp, place, scope, input });
     }
 
     #[expect(clippy::too_many_arguments, reason = "the parts of a dead letter, which come from different places")]
@@ -289,6 +338,14 @@ impl Matcher {
             at: stamp,
         });
     }
+}
+
+/// In which scope an event is.
+enum ScopeOf<'a> {
+    /// In this one: whoever handed it on has found out.
+    Given(&'a str),
+    /// As its source's expression says; without one, in `default`.
+    Source(Option<&'a ScopeExpr>),
 }
 
 fn tally_of<'t>(tallies: &'t mut Vec<(String, (u64, u64))>, source: &str) -> &'t mut (u64, u64) {

@@ -1,7 +1,8 @@
 //! What a dashboard scrapes. Labels come from configuration only, so their number is bounded.
 
 use prometheus::{
-    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, exponential_buckets,
+    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    exponential_buckets,
 };
 
 /// Handles to every metric of the live shell.
@@ -27,8 +28,12 @@ pub struct Metrics {
     pub guards: IntCounterVec,
     /// Commits that failed, and were done again from the store.
     pub commit_failures: IntCounterVec,
-    /// The shard's clock, in seconds since 1970.
-    pub clock: Gauge,
+    /// Clocks in seconds since 1970, by shard.
+    pub clock: GaugeVec,
+    /// Events that were handed on to the shard where their scope is at home.
+    pub handed: IntCounter,
+    /// Shards that this engine owns.
+    pub shards: IntGauge,
     /// 1 while a source is stopped or away, by source and partition.
     pub source_down: IntGaugeVec,
 }
@@ -60,8 +65,13 @@ impl Metrics {
             &["stage"],
         )?;
         registry.register(Box::new(stage.clone()))?;
-        let clock = Gauge::new("paramedic_clock_seconds", "The shard's clock, in seconds since 1970")?;
+        let clock =
+            GaugeVec::new(Opts::new("paramedic_clock_seconds", "A shard's clock, in seconds since 1970"), &["shard"])?;
         registry.register(Box::new(clock.clone()))?;
+        let handed = IntCounter::new("paramedic_handed_total", "Events handed on to the shard of their scope")?;
+        registry.register(Box::new(handed.clone()))?;
+        let shards = IntGauge::new("paramedic_shards", "Shards that this engine owns")?;
+        registry.register(Box::new(shards.clone()))?;
         Ok(Self {
             inputs: counters("paramedic_inputs_total", "Inputs by source and outcome", &["source", "outcome"])?,
             lag: gauges("paramedic_source_lag", "Records not taken yet", &["source", "partition"])?,
@@ -77,6 +87,8 @@ impl Metrics {
             guards: counters("paramedic_guard_verdicts_total", "Guards that held back", &["guard", "verdict"])?,
             commit_failures: counters("paramedic_commit_failures_total", "Commits that failed", &["why"])?,
             clock,
+            handed,
+            shards,
             source_down: gauges(
                 "paramedic_source_down",
                 "1 while a source is stopped or away",

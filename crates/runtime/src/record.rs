@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-use paramedic_model::{InboxRow, Timestamp};
+use paramedic_model::{InboxRow, Lane, Timestamp};
+use paramedic_store::Position;
 
 /// No more is taken into a buffer that holds this many bytes; the record that passes it is kept.
 pub const BUFFER_BYTES: usize = 16 << 20;
@@ -111,8 +112,10 @@ pub struct Gathered {
     pub cap: Timestamp,
     /// By source, in the order in which sources are configured: index and records.
     pub chunks: Vec<(usize, Chunk)>,
-    /// Inbox rows, in order.
-    pub inbox: Vec<InboxRow>,
+    /// Inbox rows, by lane, in order.
+    pub inbox: Vec<(Lane, Vec<InboxRow>)>,
+    /// Sources that are new, and where they begin.
+    pub begun: Vec<(String, Position)>,
     /// Every source is at its end: after this batch the clock may move to the wall's.
     pub tick: bool,
     /// Sources that have been away for so long that the clock goes on without them.
@@ -122,12 +125,13 @@ pub struct Gathered {
 impl Gathered {
     /// How many records and inbox rows.
     pub fn len(&self) -> usize {
-        self.chunks.iter().map(|(_, c)| c.len()).sum::<usize>() + self.inbox.len()
+        let rows: usize = self.inbox.iter().map(|(_, rows)| rows.len()).sum();
+        self.chunks.iter().map(|(_, c)| c.len()).sum::<usize>() + rows
     }
 
     /// Whether it holds nothing but perhaps a tick.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.len() == 0 && self.begun.is_empty()
     }
 }
 

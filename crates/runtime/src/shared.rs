@@ -1,15 +1,15 @@
 //! What the threads of the live shell share.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use paramedic_model::Digest;
+use paramedic_model::{Digest, Timestamp, own_shard};
 use paramedic_rulebook::{RuleSet, load};
-use paramedic_store::Store;
+use paramedic_store::{Store, StoreError};
 
 /// The shard of a process that stands alone.
-pub(crate) const SHARD: u32 = 0;
+pub(crate) const ALONE: u32 = 0;
 
 /// Rule sets by digest: those of this process, else those that the store keeps.
 pub struct Sets {
@@ -52,25 +52,122 @@ impl Sets {
     }
 }
 
-/// The rule set that the dispatcher's guards go by: what was loaded at start.
-#[derive(Clone)]
-pub struct ActiveSet(pub(crate) Arc<RuleSet>);
+/// The shards that this process owns, and the epoch of each: under it their outbox rows are started.
+#[derive(Clone, Default)]
+pub struct Owned(Arc<Mutex<BTreeMap<u32, u64>>>);
 
-impl ActiveSet {
-    /// The set.
-    pub fn get(&self) -> Arc<RuleSet> {
-        Arc::clone(&self.0)
+impl Owned {
+    /// A shard was loaded.
+    pub(crate) fn insert(&self, shard: u32, epoch: u64) {
+        self.lock().insert(shard, epoch);
+    }
+
+    /// A shard goes, unless it was loaded again since.
+    pub(crate) fn remove(&self, shard: u32, epoch: u64) {
+        let mut owned = self.lock();
+        if owned.get(&shard) == Some(&epoch) {
+            owned.remove(&shard);
+        }
+    }
+
+    /// The shards.
+    pub fn shards(&self) -> Vec<u32> {
+        self.lock().keys().copied().collect()
+    }
+
+    /// The epoch of a shard; `None`: it is not ours.
+    pub fn epoch(&self, shard: u32) -> Option<u64> {
+        self.lock().get(&shard).copied()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u32, u64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The shard and the epoch under which this process owns it.
+/// The clocks of the shards that this process owns.
 #[derive(Clone, Default)]
-pub struct Fence(pub(crate) Arc<AtomicU64>);
+pub struct Clocks(Arc<Mutex<BTreeMap<u32, Timestamp>>>);
 
-impl Fence {
-    /// (shard, epoch).
-    pub fn get(&self) -> (u32, u64) {
-        (SHARD, self.0.load(Ordering::Acquire))
+impl Clocks {
+    pub(crate) fn set(&self, shard: u32, clock: Timestamp) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(shard, clock);
+    }
+
+    pub(crate) fn remove(&self, shard: u32) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&shard);
+    }
+
+    /// By shard.
+    pub fn all(&self) -> BTreeMap<u32, Timestamp> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Where scopes are at home, as far as one shard has asked.
+pub struct Homes {
+    shard: u32,
+    /// `None`: one shard has them all.
+    store: Option<Arc<dyn Store>>,
+    /// Homes never move.
+    known: BTreeMap<String, u32>,
+}
+
+impl Homes {
+    /// For a shard that stands alone.
+    pub fn alone(shard: u32) -> Self {
+        Self { shard, store: None, known: BTreeMap::new() }
+    }
+
+    /// For a shard among others.
+    pub fn shared(shard: u32, store: Arc<dyn Store>) -> Self {
+        Self { shard, store: Some(store), known: BTreeMap::new() }
+    }
+
+    /// Whether a scope is at home here. One that has no home yet is from now on.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn is_here(&mut self, scope: &str) -> Result<bool, StoreError> {
+        let Some(store) = &self.store else { return Ok(true) };
+        if let Some(home) = self.known.get(scope) {
+            return Ok(*home == self.shard);
+        }
+        let home = match own_shard(scope) {
+            Some(own) => own,
+            None => store.claim_scope(scope, self.shard)?,
+        };
+        self.known.insert(scope.to_owned(), home);
+        Ok(home == self.shard)
+    }
+}
+
+/// The stop of the whole process, or of one shard's life.
+#[derive(Clone, Default)]
+pub struct Stop {
+    all: Arc<AtomicBool>,
+    one: Arc<AtomicBool>,
+}
+
+impl Stop {
+    /// A life of its own, that ends with the process.
+    pub(crate) fn life(&self) -> Self {
+        Self { all: Arc::clone(&self.all), one: Arc::default() }
+    }
+
+    /// Ends this life.
+    pub(crate) fn end(&self) {
+        self.one.store(true, Ordering::Release);
+    }
+
+    /// Ends everything.
+    pub(crate) fn end_all(&self) {
+        self.all.store(true, Ordering::Release);
+    }
+
+    /// Whether to stop.
+    pub fn asked(&self) -> bool {
+        self.one.load(Ordering::Acquire) || self.all.load(Ordering::Acquire)
     }
 }
 
@@ -91,5 +188,32 @@ impl Troubles {
     /// All of them.
     pub fn list(&self) -> Vec<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shard_that_was_loaded_again_stays_owned() {
+        let owned = Owned::default();
+        owned.insert(3, 1);
+        owned.insert(3, 2);
+        owned.remove(3, 1);
+        assert_eq!(owned.epoch(3), Some(2));
+        owned.remove(3, 2);
+        assert!(owned.shards().is_empty());
+    }
+
+    #[test]
+    fn a_scope_is_at_home_where_it_was_met_first() {
+        let store: Arc<dyn Store> = Arc::new(paramedic_store::MemoryStore::new());
+        let mut first = Homes::shared(1, Arc::clone(&store));
+        let mut second = Homes::shared(2, store);
+        assert!(first.is_here("eu").unwrap());
+        assert!(!second.is_here("eu").unwrap());
+        assert!(second.is_here("paramedic.2").unwrap() && !first.is_here("paramedic.2").unwrap());
+        assert!(Homes::alone(0).is_here("eu").unwrap());
     }
 }

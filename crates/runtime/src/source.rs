@@ -1,8 +1,13 @@
 //! Where records come from: Kafka partitions and files of lines. The inbox is read from the store.
 
+pub mod connect;
 pub mod file;
 pub mod kafka;
 pub mod range;
+mod refused;
+
+use std::sync::Arc;
+use std::thread::Thread;
 
 use paramedic_formats::Format;
 use paramedic_model::Timestamp;
@@ -17,7 +22,7 @@ pub struct Feed {
     /// The configured source: `event.source`.
     pub source: String,
     /// Its name among positions: `kafka/TOPIC/PARTITION`, `file/NAME`.
-    pub position: String,
+    pub position: Arc<str>,
     /// The format of its messages.
     pub format: &'static Format,
     /// In which scope an event is; `default` without one.
@@ -41,6 +46,12 @@ pub enum Standing {
 pub trait Reader: Send {
     /// What it reads.
     fn feed(&self) -> &Feed;
+    /// Where it begins, told once, where the store does not know that yet.
+    fn begun(&mut self) -> Option<Position> {
+        None
+    }
+    /// Whom to wake when there is something to take.
+    fn wake(&mut self, _thread: Thread) {}
     /// Appends up to `most` records to `into`; never blocks.
     fn take(&mut self, into: &mut Chunk, most: usize, now: Timestamp);
     /// How it stands after that.

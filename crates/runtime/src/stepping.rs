@@ -2,17 +2,27 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 use paramedic_engine::{Decision, Shard};
-use paramedic_model::{InboxBody, Range, Timestamp};
+use paramedic_model::faults::point;
+use paramedic_model::{InboxBody, Lane, NewInbox, OperatorAct, Range, Span, Timestamp};
 use paramedic_store::{Batch, DeadLetter, Position, PositionMove, Store, StoreError};
+use tokio::sync::Notify;
 
 use crate::clock::wall;
-use crate::live::Sets;
 use crate::matching::{Fed, Matched};
 use crate::metrics::Metrics;
+use crate::shared::{Clocks, Homes, Sets};
+
+/// Why the stage ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// No more batches come.
+    Stopped,
+    /// A position was moved by hand: begin again from the store.
+    Rewound,
+}
 
 /// The state of the stepping stage.
 pub struct Stepper {
@@ -26,104 +36,124 @@ pub struct Stepper {
     pub store: Arc<dyn Store>,
     /// Where rule sets come from.
     pub sets: Arc<Sets>,
+    /// Where scopes are at home.
+    pub homes: Homes,
     /// For counters.
     pub metrics: Metrics,
     /// Where the sources are, in the store.
     pub positions: BTreeMap<String, Position>,
     /// How long a batch that moves only positions may wait.
-    pub max_wait: paramedic_model::Span,
+    pub max_wait: Span,
     /// Told after a commit that wants something sent.
-    pub dispatch: Arc<tokio::sync::Notify>,
-    /// The shard's clock, for status.
-    pub clock: Arc<AtomicI64>,
-    open: Option<Open>,
+    pub dispatch: Arc<Notify>,
+    /// For status.
+    pub clocks: Clocks,
+    /// A position was moved by hand.
+    pub rewound: bool,
 }
 
 /// A batch that has begun and is not committed yet.
+#[derive(Default)]
 struct Open {
     since: Timestamp,
     ranges: BTreeMap<String, Range>,
     positions: BTreeMap<String, Position>,
     dead: Vec<DeadLetter>,
+    /// For scopes that are at home elsewhere.
+    handed: Vec<NewInbox>,
+    /// Positions that were moved by hand: after the commit all begins again.
+    moved: BTreeMap<String, Position>,
 }
 
 impl Stepper {
-    /// Begins with what the store gave.
-    #[expect(clippy::too_many_arguments, reason = "the shell's parts, put together once")]
-    pub fn new(
-        shard: Shard,
-        number: u32,
-        epoch: u64,
-        store: Arc<dyn Store>,
-        sets: Arc<Sets>,
-        metrics: Metrics,
-        positions: BTreeMap<String, Position>,
-        max_wait: paramedic_model::Span,
-        dispatch: Arc<tokio::sync::Notify>,
-        clock: Arc<AtomicI64>,
-    ) -> Self {
-        Self { shard, number, epoch, store, sets, metrics, positions, max_wait, dispatch, clock, open: None }
-    }
-
     /// Runs until no more batches come. An error means: drop the memory, and begin again from the store.
     ///
     /// # Errors
     /// Those of the store's commit.
-    pub fn run(&mut self, batches: &Receiver<Matched>) -> Result<(), StoreError> {
+    pub fn run(mut self, batches: &Receiver<Matched>) -> Result<Ended, StoreError> {
+        let mut open = None;
         loop {
             match batches.recv_timeout(self.max_wait.to_std()) {
-                Ok(matched) => self.batch(matched)?,
-                Err(crossbeam_channel::RecvTimeoutError::Timeout) => self.commit(false, vec![])?,
-                Err(crossbeam_channel::RecvTimeoutError::Disconnected) => return self.commit(false, vec![]),
+                Ok(matched) => self.batch(&mut open, matched)?,
+                Err(RecvTimeoutError::Timeout) => self.commit(&mut open)?,
+                Err(RecvTimeoutError::Disconnected) => {
+                    self.commit(&mut open)?;
+                    return Ok(Ended::Stopped);
+                }
+            }
+            if self.rewound {
+                return Ok(Ended::Rewound);
             }
         }
     }
 
-    fn batch(&mut self, mut matched: Matched) -> Result<(), StoreError> {
+    fn batch(&mut self, open: &mut Option<Open>, mut matched: Matched) -> Result<(), StoreError> {
+        for (name, position) in std::mem::take(&mut matched.begun) {
+            self.begin(name, position)?;
+        }
         if !matched.joinable && !matched.ranges.is_empty() {
-            self.commit(false, vec![])?;
+            self.commit(open)?;
         }
         if !matched.ranges.is_empty() {
-            self.step(&mut matched);
-            let open = self.open.get_or_insert_with(|| Open {
-                since: matched.cap,
-                ranges: BTreeMap::new(),
-                positions: BTreeMap::new(),
-                dead: vec![],
-            });
-            join_ranges(&mut open.ranges, matched.ranges);
-            open.positions.extend(matched.positions);
-            open.dead.extend(matched.dead);
-            let waited = wall().since(open.since) >= self.max_wait;
-            if self.shard.has_decided() || !open.dead.is_empty() || waited || !matched.joinable {
-                self.commit(false, vec![])?;
+            let mut now = match open.take() {
+                Some(open) => {
+                    self.shard.raise_cap(matched.cap);
+                    open
+                }
+                None => {
+                    self.shard.begin(matched.cap);
+                    Open { since: matched.cap, ..Open::default() }
+                }
+            };
+            self.step(&mut now, &mut matched)?;
+            self.take_ranges(&mut now, matched.ranges);
+            now.positions.extend(matched.positions);
+            now.dead.extend(matched.dead);
+            let waited = wall().since(now.since) >= self.max_wait;
+            let moves_more =
+                self.shard.has_decided() || !now.dead.is_empty() || !now.handed.is_empty() || !now.moved.is_empty();
+            *open = Some(now);
+            if moves_more || waited || !matched.joinable {
+                self.commit(open)?;
             }
         }
-        if matched.tick {
-            self.tick(matched.cap, matched.blind)?;
+        if matched.tick && !self.rewound {
+            self.tick(open, matched.cap, matched.blind)?;
         }
         Ok(())
     }
 
-    fn step(&mut self, matched: &mut Matched) {
+    /// A source is new, or was moved to one of its ends by hand: where it begins is written down.
+    fn begin(&mut self, name: String, to: Position) -> Result<(), StoreError> {
+        let from = self.positions.get(&name).map(|p| p.next);
+        let positions = BTreeMap::from([(name.clone(), PositionMove { from, to: to.clone() })]);
+        point("begin.before");
+        self.store.commit(&Batch { shard: self.number, epoch: self.epoch, positions, ..Batch::default() })?;
+        point("begin.after");
+        self.positions.insert(name, to);
+        Ok(())
+    }
+
+    fn step(&mut self, open: &mut Open, matched: &mut Matched) -> Result<(), StoreError> {
         let timer = self.metrics.stage.with_label_values(&["step"]).start_timer();
-        if self.open.is_none() {
-            self.shard.begin(matched.cap);
-        } else {
-            self.shard.raise_cap(matched.cap);
-        }
         for fed in std::mem::take(&mut matched.fed) {
             match fed {
-                Fed::Event { stamp, scope, input } => self.shard.event(stamp, &scope, *input),
-                Fed::Reached(stamp) => self.shard.reach(stamp),
-                Fed::Inbox { stamp, entry } => {
-                    if let InboxBody::RulebooksPublished(set) = &entry.body
-                        && let Some(set) = self.sets.get(*set)
-                    {
-                        self.shard.learn(set);
+                Fed::Event { stamp, place, scope, input } => {
+                    if self.homes.is_here(&scope)? {
+                        self.shard.event(stamp, &scope, *input);
+                    } else {
+                        self.shard.reach(stamp);
+                        // The epoch: what is taken again after a rewind is handed on again.
+                        let id = format!(
+                            "handed|{}.{}|{}|{}|{}",
+                            self.number, self.epoch, place.position, place.offset, place.ordinal
+                        );
+                        let body = InboxBody::Handed(Box::new(input.event));
+                        open.handed.push(NewInbox { id, scope, at: place.at.min(matched.cap), body });
                     }
-                    self.shard.inbox(stamp, &entry);
                 }
+                Fed::Reached(stamp) => self.shard.reach(stamp),
+                Fed::Inbox { stamp, entry } => self.inbox(open, stamp, *entry)?,
             }
         }
         if let Some(stamp) = matched.reached {
@@ -131,21 +161,61 @@ impl Stepper {
         }
         self.shard.set_inputs(matched.inputs.clone());
         timer.observe_duration();
+        point("step.done");
+        Ok(())
+    }
+
+    fn inbox(&mut self, open: &mut Open, stamp: Timestamp, entry: NewInbox) -> Result<(), StoreError> {
+        if !self.homes.is_here(&entry.scope)? {
+            // Its scope had no home when it was appended, and has found one elsewhere since.
+            open.handed.push(NewInbox { id: format!("handed|{}", entry.id), ..entry });
+            return Ok(());
+        }
+        match &entry.body {
+            InboxBody::RulebooksPublished(set) => {
+                point("rules.published");
+                if let Some(set) = self.sets.get(*set) {
+                    self.shard.learn(set);
+                }
+            }
+            InboxBody::Operator { act: OperatorAct::Rewind { position, to, .. }, .. } => {
+                if self.positions.contains_key(position) && Lane::from_name(position).is_none() {
+                    let place = Position { next: *to, last_at: None, last_digest: None };
+                    open.moved.insert(position.clone(), place);
+                } else {
+                    tracing::warn!(position, "a rewind names a position that this shard does not have");
+                }
+            }
+            _ => {}
+        }
+        self.shard.inbox(stamp, &entry);
+        Ok(())
+    }
+
+    /// A range begins where its source stood: what lies before its first record is a gap (compaction, a marker).
+    fn take_ranges(&self, open: &mut Open, ranges: BTreeMap<String, Range>) {
+        for (name, mut range) in ranges {
+            match open.ranges.get_mut(&name) {
+                Some(first) => first.join(&range),
+                None => {
+                    let stood = self.positions.get(&name).map(|p| p.next).filter(|next| *next >= 0);
+                    range.from = stood.map_or(range.from, |next| next.min(range.from));
+                    open.ranges.insert(name, range);
+                }
+            }
+        }
     }
 
     /// The clock moves on its own. What has begun is committed first; a tick that decides nothing is not.
-    fn tick(&mut self, cap: Timestamp, blind: Vec<String>) -> Result<(), StoreError> {
+    fn tick(&mut self, open: &mut Option<Open>, cap: Timestamp, blind: Vec<String>) -> Result<(), StoreError> {
+        self.commit(open)?;
+        self.shard.begin(cap);
         if self.shard.next_due().is_some_and(|due| due <= cap) {
-            self.commit(false, vec![])?;
-            self.shard.begin(cap);
-            self.open = Some(Open { since: cap, ranges: BTreeMap::new(), positions: BTreeMap::new(), dead: vec![] });
-            self.commit(true, blind)?;
-        } else if self.open.is_some() {
-            self.commit(false, vec![])?;
-            self.shard.begin(cap);
-            self.shard.tick(vec![]);
+            self.shard.tick(blind);
+            point("timer.fired");
+            *open = Some(Open { since: cap, ..Open::default() });
+            self.commit(open)?;
         } else {
-            self.shard.begin(cap);
             self.shard.tick(vec![]);
         }
         self.told_clock();
@@ -154,16 +224,14 @@ impl Stepper {
 
     fn told_clock(&self) {
         let clock = self.shard.clock();
-        self.clock.store(clock.as_nanos(), Ordering::Relaxed);
-        self.metrics.clock.set(clock.as_nanos() as f64 / 1e9);
+        self.clocks.set(self.number, clock);
+        let label = self.number.to_string();
+        self.metrics.clock.with_label_values(&[label.as_str()]).set(clock.as_nanos() as f64 / 1e9);
     }
 
     /// One transaction: everything since the batch began.
-    fn commit(&mut self, tick: bool, blind: Vec<String>) -> Result<(), StoreError> {
-        let Some(open) = self.open.take() else { return Ok(()) };
-        if tick {
-            self.shard.tick(blind);
-        }
+    fn commit(&mut self, open: &mut Option<Open>) -> Result<(), StoreError> {
+        let Some(open) = open.take() else { return Ok(()) };
         let finished = self.shard.finish(open.ranges);
         self.told_clock();
         for (_, decided) in &finished.decided {
@@ -174,35 +242,32 @@ impl Stepper {
             self.metrics.decisions.with_label_values(&[name]).inc();
         }
         let wants_dispatch = finished.changes.iter().any(paramedic_model::ScopeChanges::wants_dispatch);
-        let positions = open
-            .positions
-            .iter()
-            .map(|(name, to)| {
-                let from = self.positions.get(name).map(|p| p.next);
-                (name.clone(), PositionMove { from, to: to.clone() })
-            })
-            .collect();
+        self.rewound |= !open.moved.is_empty();
+        let mut to = open.positions;
+        to.extend(open.moved);
+        let stood = |name: &str| self.positions.get(name).map(|p| p.next);
+        let positions =
+            to.iter().map(|(name, to)| (name.clone(), PositionMove { from: stood(name), to: to.clone() })).collect();
+        let handed = open.handed.len();
         let batch = Batch {
             shard: self.number,
             epoch: self.epoch,
             changes: finished.changes,
             positions,
             dead_letters: open.dead,
+            handed: open.handed,
             journal: Some(finished.journal),
         };
         let timer = self.metrics.stage.with_label_values(&["commit"]).start_timer();
+        point("commit.before");
         self.store.commit(&batch)?;
+        point("commit.after");
         timer.observe_duration();
-        self.positions.extend(open.positions);
+        self.metrics.handed.inc_by(handed as u64);
+        self.positions.extend(to);
         if wants_dispatch {
             self.dispatch.notify_one();
         }
         Ok(())
-    }
-}
-
-fn join_ranges(into: &mut BTreeMap<String, Range>, more: BTreeMap<String, Range>) {
-    for (name, range) in more {
-        into.entry(name).and_modify(|r| r.join(&range)).or_insert(range);
     }
 }

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
-use paramedic_model::{Digest, Timestamp};
+use paramedic_model::{Digest, REWIND_EARLIEST, REWIND_LATEST, Timestamp};
 
 use super::{Feed, From, Reader, Standing};
 use crate::record::{BUFFER_BYTES, Chunk};
@@ -36,7 +36,11 @@ pub struct FileReader {
 impl FileReader {
     /// Goes on where the store is; without a position, at the first line.
     pub fn new(feed: Feed, path: PathBuf, from: &From) -> Self {
-        let next = from.as_ref().map_or(0, |p| p.next);
+        let next = match from.as_ref().map_or(REWIND_EARLIEST, |p| p.next) {
+            REWIND_EARLIEST => 0,
+            REWIND_LATEST => std::fs::metadata(&path).map_or(0, |m| i64::try_from(m.len()).unwrap_or(i64::MAX)),
+            next => next,
+        };
         let last = from.as_ref().and_then(|p| p.last_digest);
         let (file, identity, standing) = (None, None, Standing::Behind);
         Self { feed, path, file, identity, next, partial: Vec::new(), skipped: 0, last, standing }

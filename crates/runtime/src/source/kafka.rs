@@ -1,12 +1,12 @@
-//! Kafka partitions. One consumer assigns them all itself (no group); each has its own queue, so that one which
-//! is ahead can wait. Positions live in the store; offsets are not committed.
+//! Kafka partitions: the client, and the reader of one partition. Each has its own queue, so that one which is ahead
+//! can wait. Positions live in the store; offsets are not committed.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Thread;
 use std::time::Duration;
 
-use paramedic_model::{Digest, Timestamp};
+use paramedic_model::{Digest, REWIND_EARLIEST, REWIND_LATEST, Timestamp};
 use paramedic_store::Position;
 use rdkafka::client::ClientContext;
 use rdkafka::config::ClientConfig;
@@ -15,28 +15,56 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use rdkafka::statistics::Statistics;
+use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 
+use super::refused::refused;
 use super::{Feed, From, Reader, Standing};
 use crate::config::{KafkaConfig, Start, secret};
 use crate::record::{Chunk, Headers};
 
-/// What is known about the brokers, and whom to wake when there is something to take.
+/// Who is told when a group shares its partitions out anew. Called inside [`BaseConsumer::poll`].
+pub trait Rebalance: Send + Sync {
+    /// These partitions are ours from here on: to be assigned, each with the offset where it begins.
+    fn assigned(&self, consumer: &BaseConsumer<Context>, partitions: &TopicPartitionList);
+    /// These are not ours any more: to be unassigned when nothing works on them.
+    fn revoked(&self, consumer: &BaseConsumer<Context>, partitions: &TopicPartitionList);
+}
+
+/// What is known about the brokers.
+#[derive(Default)]
 pub struct Context {
-    wake: Thread,
     health: Mutex<Health>,
+    members: Option<Arc<dyn Rebalance>>,
 }
 
 #[derive(Default)]
 struct Health {
     /// No broker has answered since then, on the wall clock.
     away_since: Option<Timestamp>,
+    /// Why the brokers do not let us in, and what to do about it.
+    refused: Option<String>,
     /// Where each partition ends, by topic and partition. Not librdkafka's own lag: that one is told only where
     /// offsets are committed to Kafka.
     ends: BTreeMap<(String, i32), i64>,
 }
 
 impl Context {
+    /// For a member of a group.
+    pub fn of_group(members: Arc<dyn Rebalance>) -> Self {
+        Self { members: Some(members), ..Self::default() }
+    }
+
+    /// Why the brokers do not let us in, if they do not.
+    pub fn refused(&self) -> Option<String> {
+        self.health().refused.clone()
+    }
+
+    /// No broker has answered since then.
+    pub fn away_since(&self) -> Option<Timestamp> {
+        self.health().away_since
+    }
+
     fn health(&self) -> std::sync::MutexGuard<'_, Health> {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -48,6 +76,9 @@ impl ClientContext for Context {
         let now = Timestamp::from_secs(statistics.time);
         let mut health = self.health();
         health.away_since = if up { None } else { health.away_since.or(Some(now)) };
+        if up {
+            health.refused = None;
+        }
         // Without committed offsets librdkafka tells no lag, but it tells where a partition ends.
         health.ends.extend(statistics.topics.iter().flat_map(|(topic, t)| {
             let known = t.partitions.iter().filter(|(n, p)| **n >= 0 && p.hi_offset >= 0);
@@ -56,11 +87,27 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(%error, reason, "kafka client");
+        let Some(why) = refused(&error, reason) else {
+            return tracing::debug!(%error, reason, "kafka client");
+        };
+        let mut health = self.health();
+        if health.refused.as_ref() != Some(&why) {
+            tracing::warn!(why, "kafka");
+            health.refused = Some(why);
+        }
     }
 }
 
-impl ConsumerContext for Context {}
+impl ConsumerContext for Context {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
+        // Without a group there is nobody to share with.
+        let Some(members) = &self.members else { return };
+        match event {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => members.assigned(consumer, partitions),
+            _ => members.revoked(consumer, partitions),
+        }
+    }
+}
 
 /// A topic to read, with the source that names it.
 #[derive(Clone, Debug)]
@@ -81,7 +128,6 @@ pub fn client_config(kafka: &KafkaConfig) -> Result<ClientConfig, String> {
     let mut config = ClientConfig::new();
     config
         .set("bootstrap.servers", &kafka.brokers)
-        .set("group.id", "paramedic")
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
         .set("auto.offset.reset", "error")
@@ -101,7 +147,7 @@ pub fn client_config(kafka: &KafkaConfig) -> Result<ClientConfig, String> {
 }
 
 /// Says what is wrong, without the value of an option: it may be a secret.
-pub(super) fn describe(error: &KafkaError) -> String {
+pub(crate) fn describe(error: &KafkaError) -> String {
     match error {
         KafkaError::ClientConfig(_, description, key, value) => {
             // librdkafka repeats some values, or a part of a list, in its description.
@@ -114,140 +160,52 @@ pub(super) fn describe(error: &KafkaError) -> String {
     }
 }
 
-/// How long the brokers may take to answer while a connection is made.
-const ANSWER: Duration = Duration::from_secs(5);
-
-/// The readers of a topic's partitions, and where they are to be read from.
-struct Found {
-    readers: Vec<PartitionReader>,
-    begins: Vec<(i32, Offset)>,
-}
-
-/// The readers of the topics that are there; the topics that are not, each with the reason.
-pub type Connected = (Vec<PartitionReader>, Vec<(Topic, String)>);
-
-/// Asks for the topics' partitions, and assigns them all at the store's positions. Also says which topics are not
-/// there, and why: the caller asks for those again.
-///
-/// # Errors
-/// When no broker answers: the caller tries again.
-pub fn connect(
-    kafka: &KafkaConfig,
-    topics: &[Topic],
-    positions: &BTreeMap<String, Position>,
-    wake: &Thread,
-) -> Result<Connected, String> {
-    let context = Context { wake: wake.clone(), health: Mutex::default() };
-    let consumer: Arc<BaseConsumer<Context>> =
-        Arc::new(client_config(kafka)?.create_with_context(context).map_err(|e| format!("kafka: {}", describe(&e)))?);
-    let (mut readers, mut missing) = (Vec::new(), Vec::new());
-    let mut assignment = TopicPartitionList::new();
-    for topic in topics {
-        let numbers = match partitions(&consumer, &topic.name)? {
-            Ok(numbers) => numbers,
-            Err(why) => {
-                missing.push((topic.clone(), why));
-                continue;
-            }
-        };
-        let found = readers_of(&consumer, topic, &numbers, positions, wake)?;
-        for (partition, offset) in found.begins {
-            assignment.add_partition_offset(&topic.name, partition, offset).map_err(|e| e.to_string())?;
-        }
-        readers.extend(found.readers);
-    }
-    consumer.assign(&assignment).map_err(|e| format!("kafka: assign: {e}"))?;
-    Ok((readers, missing))
-}
-
-/// Outside: whether a broker answers. Inside: whether the topic is there.
-fn partitions(consumer: &BaseConsumer<Context>, topic: &str) -> Result<Result<Vec<i32>, String>, String> {
-    let metadata = consumer
-        .fetch_metadata(Some(topic), ANSWER)
-        .map_err(|e| format!("no Kafka broker answers ({e}); is `kafka.brokers` right, and is the broker up?"))?;
-    let found = metadata.topics().iter().find(|t| t.name() == topic);
-    Ok(match found {
-        Some(t) if t.error().is_none() && !t.partitions().is_empty() => {
-            Ok(t.partitions().iter().map(rdkafka::metadata::MetadataPartition::id).collect())
-        }
-        _ => Err(format!("topic {topic} does not exist; create it, or correct `sources`")),
-    })
-}
-
-fn readers_of(
-    consumer: &Arc<BaseConsumer<Context>>,
-    topic: &Topic,
-    partitions: &[i32],
-    positions: &BTreeMap<String, Position>,
-    wake: &Thread,
-) -> Result<Found, String> {
+/// Where a partition begins that was never seen. One that was added to a topic of which something was taken already is
+/// read from its beginning: nothing of it may be skipped.
+pub(super) fn start_of(topic: &Topic, positions: &BTreeMap<String, Position>) -> Start {
     let prefix = format!("kafka/{}/", topic.name);
-    // A partition that was added to a topic that is read already: nothing of it may be skipped.
-    let start = if positions.keys().any(|k| k.starts_with(&prefix)) { Start::Earliest } else { topic.start };
-    let mut found = Found { readers: Vec::new(), begins: Vec::new() };
-    for partition in partitions {
-        let name = format!("{prefix}{partition}");
-        let from: From = positions.get(&name).cloned();
-        let watermarks = consumer
-            .fetch_watermarks(&topic.name, *partition, ANSWER)
-            .map_err(|e| format!("{name}: Kafka does not say where it begins and ends ({e})"))?;
-        let begun = begin(start, from.as_ref(), watermarks);
-        let (next, expect, standing) = match begun {
-            Ok(begin) => {
-                found.begins.push((*partition, begin.offset));
-                (Some(begin.next), begin.expect, Standing::Behind)
-            }
-            Err(why) => (from.map(|p| p.next), None, Standing::Stopped(format!("{name}: {why}"))),
-        };
-        let mut queue = consumer
-            .split_partition_queue(&topic.name, *partition)
-            .ok_or_else(|| format!("{name}: no queue for the partition"))?;
-        let wake = wake.clone();
-        queue.set_nonempty_callback(move || wake.unpark());
-        found.readers.push(PartitionReader {
-            feed: Feed { position: name, ..topic.feed.clone() },
-            consumer: Arc::clone(consumer),
-            topic: topic.name.clone(),
-            partition: *partition,
-            queue,
-            expect,
-            next,
-            standing,
-        });
-    }
-    Ok(found)
+    let taken =
+        |(name, p): (&String, &Position)| name.starts_with(&prefix) && (p.last_at.is_some() || p.last_digest.is_some());
+    if positions.iter().any(taken) { Start::Earliest } else { topic.start }
 }
 
 const GONE: &str = "the stored offset is not there any more (retention, or the topic was recreated): records are \
-                    missing; look, then rewind or skip by hand";
+                    missing; look, then `paramedic offsets rewind`";
 
-struct Begin {
+fn cut(end: i64, next: i64) -> String {
+    format!(
+        "it ends at offset {end}, before the stored offset {next}: the topic was recreated, or has lost records; \
+         look, then `paramedic offsets rewind`, or give it a source of its own"
+    )
+}
+
+/// Where a partition is begun.
+#[derive(Debug)]
+pub struct Begin {
     /// What is asked for first.
-    offset: Offset,
+    pub(crate) offset: Offset,
     /// What is taken first.
-    next: i64,
+    pub(super) next: i64,
     expect: Option<Expect>,
 }
 
 /// Where to begin in a partition that reaches from `low` to before `high`. Where one was taken from, the last record
 /// is read again if it is still there: another one at its place means that the topic was recreated.
-fn begin(start: Start, from: Option<&Position>, (low, high): (i64, i64)) -> Result<Begin, String> {
-    let Some(Position { next, last_digest, .. }) = from else {
-        return Ok(match start {
-            Start::Earliest => Begin { offset: Offset::Beginning, next: low, expect: None },
-            // A number, not "the end": what comes between this moment and the first fetch is not skipped.
-            Start::Latest => Begin { offset: Offset::Offset(high), next: high, expect: None },
-        });
+pub(super) fn begin(start: Start, from: Option<&Position>, (low, high): (i64, i64)) -> Result<Begin, String> {
+    // A number, not "the end": what comes between this moment and the first fetch is not skipped.
+    let at = |next: i64| Ok(Begin { offset: Offset::Offset(next), next, expect: None });
+    let (next, last_digest) = match from {
+        None if start == Start::Earliest => return at(low),
+        None => return at(high),
+        Some(p) if p.next == REWIND_EARLIEST => return at(low),
+        Some(p) if p.next == REWIND_LATEST => return at(high),
+        Some(p) => (p.next, &p.last_digest),
     };
-    let next = *next;
     if next < low {
         return Err(GONE.to_owned());
     }
     if next > high {
-        return Err(format!(
-            "it ends at offset {high}, before the stored offset {next}: the topic was recreated, or has lost records; \
-             give it a source of its own, or rewind by hand"
-        ));
+        return Err(cut(high, next));
     }
     Ok(match last_digest {
         Some(digest) if next > low => {
@@ -279,13 +237,53 @@ pub struct PartitionReader {
     topic: String,
     partition: i32,
     queue: PartitionQueue<Context>,
+    /// Where it begins, where the store does not know that yet.
+    begun: Option<Position>,
     expect: Option<Expect>,
     /// The next offset to take, where it is known.
     next: Option<i64>,
     standing: Standing,
+    /// The main queue, which carries the client's own events, is polled here: nobody else does.
+    polls: bool,
 }
 
 impl PartitionReader {
+    /// The reader of a partition that is about to be assigned: its queue is split off now, so that nothing of it gets
+    /// into the main queue.
+    ///
+    /// # Errors
+    /// When the client has no such queue.
+    pub(crate) fn new(
+        consumer: &Arc<BaseConsumer<Context>>,
+        feed: &Feed,
+        (topic, partition): (&str, i32),
+        from: From,
+        begun: Result<Begin, String>,
+        polls: bool,
+    ) -> Result<Self, String> {
+        let position = format!("kafka/{topic}/{partition}");
+        let queue = consumer
+            .split_partition_queue(topic, partition)
+            .ok_or_else(|| format!("{position}: no queue for the partition"))?;
+        let known = from.as_ref().is_some_and(|p| p.next >= 0);
+        let (next, expect, standing) = match begun {
+            Ok(begin) => (Some(begin.next), begin.expect, Standing::Behind),
+            Err(why) => (from.map(|p| p.next), None, Standing::Stopped(format!("{position}: {why}"))),
+        };
+        Ok(Self {
+            feed: Feed { position: position.into(), ..feed.clone() },
+            consumer: Arc::clone(consumer),
+            topic: topic.to_owned(),
+            partition,
+            queue,
+            begun: next.filter(|_| !known).map(|next| Position { next, last_at: None, last_digest: None }),
+            expect,
+            next,
+            standing,
+            polls,
+        })
+    }
+
     fn on_error(&mut self, error: &KafkaError) {
         let code = error.rdkafka_error_code();
         self.standing = match code {
@@ -297,7 +295,7 @@ impl PartitionReader {
                 Standing::Stopped(format!("{}: the topic is not there any more", self.feed.position))
             }
             _ => {
-                tracing::warn!(partition = self.feed.position, %error, "kafka");
+                tracing::warn!(partition = &*self.feed.position, %error, "kafka");
                 return;
             }
         };
@@ -340,9 +338,16 @@ impl Reader for PartitionReader {
         &self.feed
     }
 
+    fn begun(&mut self) -> Option<Position> {
+        self.begun.take()
+    }
+
+    fn wake(&mut self, thread: Thread) {
+        self.queue.set_nonempty_callback(move || thread.unpark());
+    }
+
     fn take(&mut self, into: &mut Chunk, most: usize, _now: Timestamp) {
-        // The main queue carries the client's own events; nobody else polls it.
-        if self.consumer.poll(Duration::ZERO).is_some() {
+        if self.polls && self.consumer.poll(Duration::ZERO).is_some() {
             tracing::debug!("an event on the main queue");
         }
         if matches!(self.standing, Standing::Stopped(_)) {
@@ -364,8 +369,8 @@ impl Reader for PartitionReader {
                 }
                 Polled::Recreated => {
                     self.standing = Standing::Stopped(format!(
-                        "{}: another record stands where the last one taken was: the topic was recreated; give it a \
-                         source of its own, or rewind by hand",
+                        "{}: another record stands where the last one taken was: the topic was recreated; look, \
+                         then `paramedic offsets rewind`, or give it a source of its own",
                         self.feed.position
                     ));
                     return;
@@ -375,7 +380,7 @@ impl Reader for PartitionReader {
     }
 
     fn standing(&self) -> Standing {
-        match (&self.standing, self.consumer.client().context().health().away_since) {
+        match (&self.standing, self.consumer.client().context().away_since()) {
             (Standing::Stopped(_), _) | (_, None) => self.standing.clone(),
             (_, Some(since)) => Standing::Away(since),
         }
@@ -390,28 +395,13 @@ impl Reader for PartitionReader {
     }
 }
 
-impl Drop for PartitionReader {
-    fn drop(&mut self) {
-        self.consumer.client().context().wake.unpark();
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use rdkafka::mocking::MockCluster;
-    use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer as _};
-
     use super::*;
 
     fn kafka(brokers: &str, options: &[(&str, &str)]) -> KafkaConfig {
         let options = options.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        KafkaConfig { brokers: brokers.to_owned(), options }
-    }
-
-    fn topic(name: &str, start: Start) -> Topic {
-        let format = paramedic_formats::format("paramedic").unwrap();
-        let feed = Feed { source: name.to_owned(), position: String::new(), format, scope: None };
-        Topic { name: name.to_owned(), start, feed }
+        KafkaConfig { brokers: brokers.to_owned(), group: None, instance: None, options }
     }
 
     fn position(next: i64, last: &str) -> Position {
@@ -425,7 +415,7 @@ mod tests {
         for key in keys {
             let kafka = kafka("127.0.0.1:1", &[(key, "generic,hunter2")]);
             let errors = [
-                connect(&kafka, &[], &BTreeMap::new(), &std::thread::current()).err().unwrap(),
+                crate::source::connect::connect(&kafka, &[], &BTreeMap::new()).err().unwrap(),
                 crate::source::range::RangeReader::new(&kafka, "t", 0, 0).err().unwrap(),
             ];
             for text in errors {
@@ -453,61 +443,5 @@ mod tests {
         assert_eq!(expect.meets(4, b"x"), Some(true));
         assert_eq!(expect.meets(4, b"y"), Some(false));
         assert_eq!(expect.meets(6, b"y"), None);
-    }
-
-    fn take(reader: &mut PartitionReader, count: usize) -> Vec<String> {
-        let mut chunk = Chunk::default();
-        for _ in 0..500 {
-            reader.take(&mut chunk, 100, Timestamp::EPOCH);
-            if chunk.len() >= count && reader.standing() != Standing::Behind {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        chunk.records().map(|r| String::from_utf8_lossy(chunk.payload(r).unwrap()).into_owned()).collect()
-    }
-
-    #[test]
-    fn partitions_begin_where_they_should_and_a_missing_topic_stops_no_other() {
-        let cluster: MockCluster<'static, DefaultProducerContext> = MockCluster::new(1).unwrap();
-        let kafka = kafka(&cluster.bootstrap_servers(), &[]);
-        let producer: BaseProducer = ClientConfig::new().set("bootstrap.servers", &kafka.brokers).create().unwrap();
-        let send = |topic: &str, partition: i32, payload: &str| {
-            assert!(producer.send(BaseRecord::<str, str>::to(topic).partition(partition).payload(payload)).is_ok());
-            producer.flush(Duration::from_secs(10)).unwrap();
-        };
-        for name in ["new", "grown", "shrunk", "other"] {
-            cluster.create_topic(name, 2, 1).unwrap();
-            for payload in ["a", "b"] {
-                send(name, 0, payload);
-                send(name, 1, payload);
-            }
-        }
-        let topics = ["new", "absent", "grown", "shrunk", "other"].map(|name| topic(name, Start::Latest));
-        let positions = [
-            ("kafka/grown/0", position(1, "a")),
-            ("kafka/shrunk/0", position(7, "z")),
-            ("kafka/other/0", position(1, "z")),
-        ];
-        let positions = positions.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
-        let (readers, missing) = connect(&kafka, &topics, &positions, &std::thread::current()).unwrap();
-        assert_eq!(missing.len(), 1);
-        assert!(missing[0].0.name == "absent" && missing[0].1.contains("does not exist"), "{}", missing[0].1);
-        send("new", 0, "c");
-        let mut readers: BTreeMap<String, PartitionReader> =
-            readers.into_iter().map(|r| (r.feed.position.clone(), r)).collect();
-        assert_eq!(readers.len(), 8);
-        let mut of = |name: &str, count| take(readers.get_mut(name).unwrap(), count);
-        assert_eq!(of("kafka/new/0", 1), ["c"]);
-        assert!(of("kafka/new/1", 0).is_empty());
-        assert_eq!(of("kafka/grown/0", 1), ["b"]);
-        assert_eq!(of("kafka/grown/1", 2), ["a", "b"]);
-        assert!(of("kafka/shrunk/0", 0).is_empty() && of("kafka/other/0", 0).is_empty());
-        let standing = |name: &str| match readers[name].standing() {
-            Standing::Stopped(why) => why,
-            other => panic!("{name}: {other:?}"),
-        };
-        assert!(standing("kafka/shrunk/0").contains("it ends at offset 2"));
-        assert!(standing("kafka/other/0").contains("another record stands"));
     }
 }

@@ -25,7 +25,10 @@ impl RangeReader {
     /// # Errors
     /// When the settings are wrong.
     pub fn new(kafka: &KafkaConfig, topic: &str, partition: i32, from: i64) -> Result<Self, String> {
-        let consumer: BaseConsumer = client_config(kafka)?.create().map_err(|e| format!("kafka: {}", describe(&e)))?;
+        let consumer: BaseConsumer = client_config(kafka)?
+            .set("group.id", "paramedic")
+            .create()
+            .map_err(|e| format!("kafka: {}", describe(&e)))?;
         let mut assignment = TopicPartitionList::new();
         assignment.add_partition_offset(topic, partition, Offset::Offset(from)).map_err(|e| e.to_string())?;
         consumer.assign(&assignment).map_err(|e| e.to_string())?;
