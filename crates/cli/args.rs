@@ -49,8 +49,19 @@ pub(crate) enum Command {
     Resume(HaltArgs),
     /// How the engine is
     Status(StatusArgs),
+    /// How far each source was taken, and going back
+    Offsets(OffsetsArgs),
+    /// What could not be decoded, with its bytes
+    #[command(name = "dead-letters")]
+    DeadLetters(LettersArgs),
+    /// Copy the store to a file, while the engine runs
+    Backup(BackupArgs),
+    /// After a restore: which runs wait for a person, and the end of it
+    Recovered(RecoveredArgs),
     /// Follow the hash chain of the history
     Audit(AuditArgs),
+    /// Look through what has left the store
+    Archive(ArchiveArgs),
 }
 
 /// How to reach a running engine.
@@ -107,6 +118,9 @@ pub(crate) struct EngineArgs {
     /// Decide, and do nothing: grants capped at observe, nothing kept, nothing sent
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Publish the rules of this folder even if another engine has published others since
+    #[arg(long)]
+    pub(crate) publish: bool,
     /// Log as JSON lines
     #[arg(long)]
     pub(crate) log_json: bool,
@@ -217,6 +231,9 @@ pub(crate) struct ReplayArgs {
     /// Repeat a live history from its sources and its journal, and compare the digests
     #[arg(long)]
     pub(crate) journal: bool,
+    /// With --journal: which shard's; a Kafka partition number where several engines share the topics
+    #[arg(long, default_value_t = 0, requires = "journal")]
+    pub(crate) shard: u32,
     /// With --journal: the engine's configuration file
     #[arg(short, long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
@@ -373,11 +390,136 @@ pub(crate) struct AuditArgs {
 pub(crate) enum AuditCommand {
     /// Recompute every hash from the first row on; exit 1 where one does not follow
     Verify {
-        /// The engine's data folder
-        #[arg(long, default_value = "./paramedic-data")]
-        data: PathBuf,
+        #[command(flatten)]
+        store: StoreArgs,
         /// Print JSON
         #[arg(long)]
         json: bool,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct ArchiveArgs {
+    #[command(subcommand)]
+    pub(crate) command: ArchiveCommand,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum ArchiveCommand {
+    /// Recompute every file's digest and every scope's chain over all of its files; exit 1 where one is wrong
+    Verify {
+        /// The archive's folder: `archive` in the engine's data folder
+        folder: PathBuf,
+        /// The engine's configuration file: look also whether its store goes on where the archive ends
+        #[arg(short, long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Which store, for commands that need no engine.
+#[derive(Args)]
+pub(crate) struct StoreArgs {
+    /// The engine's configuration file, which names its store
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Without a configuration file: the engine's data folder
+    #[arg(long, default_value = "./paramedic-data", conflicts_with = "config")]
+    pub(crate) data: PathBuf,
+}
+
+#[derive(Args)]
+pub(crate) struct OffsetsArgs {
+    #[command(subcommand)]
+    pub(crate) command: OffsetsCommand,
+    #[command(flatten)]
+    pub(crate) api: ApiArgs,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum OffsetsCommand {
+    /// List what each source takes next, by shard
+    Show,
+    /// Go on elsewhere in a source: take records again, or never
+    ///
+    /// Stands in the history, with who and why. Also begins a source again that was stopped. Events that are known
+    /// (for 24 hours) are repeats when they are taken again, and decide nothing; older ones are decided about again.
+    Rewind {
+        /// As `paramedic offsets show` names it: kafka/TOPIC/PARTITION, file/SOURCE
+        position: String,
+        /// The next offset to take (of a file: a byte where a line begins); or earliest, or latest
+        #[arg(long, value_name = "N|earliest|latest")]
+        to: String,
+        /// Why
+        #[arg(long)]
+        reason: String,
+        /// Do not ask; needed where nobody can be asked
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct LettersArgs {
+    #[command(subcommand)]
+    pub(crate) command: LettersCommand,
+    #[command(flatten)]
+    pub(crate) api: ApiArgs,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum LettersCommand {
+    /// List them, newest first, with the reason
+    List {
+        /// Only of this source
+        #[arg(long)]
+        source: Option<String>,
+        /// At most so many
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        limit: u16,
+    },
+    /// Show one, with its bytes as text
+    Show {
+        /// Its position: kafka/TOPIC/PARTITION, inbox, file/SOURCE
+        position: String,
+        /// Its offset there
+        offset: i64,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct BackupArgs {
+    /// The file to be made; there must be none of that name
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct RecoveredArgs {
+    #[command(subcommand)]
+    pub(crate) command: RecoveredCommand,
+    #[command(flatten)]
+    pub(crate) api: ApiArgs,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum RecoveredCommand {
+    /// Whether the store was restored, and which runs wait; exit 1 where it was
+    Show {
+        /// At most so many runs
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        limit: u16,
+    },
+    /// The store counts as whole again: runs that still wait go, where they are not too old
+    End {
+        /// How it is known that nothing is done twice
+        #[arg(long)]
+        reason: String,
     },
 }

@@ -1,17 +1,11 @@
 //! `paramedic audit`: the history's hash chain.
 
-use anyhow::Context as _;
-use paramedic_store::{SqliteStore, Store as _};
-
 use crate::args::{AuditArgs, AuditCommand};
 use crate::{Done, Outcome};
 
 pub(crate) fn audit(args: &AuditArgs) -> Outcome {
-    let AuditCommand::Verify { data, json } = &args.command;
-    let path = data.join("paramedic.db");
-    let store = SqliteStore::open_read_only(&path)
-        .with_context(|| format!("{}: is this the engine's data folder?", path.display()))?;
-    let audit = store.audit()?;
+    let AuditCommand::Verify { store, json } = &args.command;
+    let audit = store.open()?.audit()?;
     if *json {
         println!("{}", serde_json::to_string(&audit)?);
     } else {

@@ -48,6 +48,11 @@ impl Client {
         self.send(self.http.post(self.at(path)).json(body))
     }
 
+    /// DELETE with JSON, as JSON.
+    pub(crate) fn delete(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        self.send(self.http.delete(self.at(path)).json(body))
+    }
+
     fn at(&self, path: &str) -> String {
         format!("{}{path}", self.url)
     }

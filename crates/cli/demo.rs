@@ -63,9 +63,9 @@ async fn play(args: &DemoArgs, folder: &Path) -> anyhow::Result<Verdict> {
     let mut world = World::build(args.break_part).await?;
     let config = config(folder, &world, args.serve);
     let set = rules(&world, &config.grants())?;
-    let store = open_store(folder).map_err(|e| anyhow!(e))?;
+    let store = open_store(&config).map_err(|e| anyhow!(e))?;
     import_cmdb(store.as_ref())?;
-    let engine = Engine::start(config, set, Arc::clone(&store)).await?;
+    let engine = Engine::start(config, set, false, Arc::clone(&store)).await?;
     println!("Paramedic on embedded parts: a Kafka-protocol broker, SQLite, a playbook service, two hosts.");
     println!("Page: http://{}/\n", engine.address);
     world.begin()?;
@@ -100,7 +100,12 @@ fn config(folder: &Path, world: &World, serve: bool) -> Config {
         cluster: "demo".to_owned(),
         data: folder.to_owned(),
         listen: if serve { "127.0.0.1:8600" } else { "127.0.0.1:0" }.to_owned(),
-        kafka: Some(KafkaConfig { brokers: world.brokers(), options: BTreeMap::new() }),
+        kafka: Some(KafkaConfig {
+            brokers: world.brokers(),
+            group: None,
+            instance: None,
+            options: BTreeMap::new(),
+        }),
         sources: vec![SourceConfig {
             name: "monitoring".to_owned(),
             kafka: Some(TopicConfig { topic: world::TOPIC.to_owned(), start: Start::Earliest }),

@@ -42,11 +42,11 @@ fn run(args: &EngineArgs) -> Outcome {
     }
     let set = rules::set(&config.rules, &grants)?;
     let store: Arc<dyn Store> =
-        if args.dry_run { Arc::new(MemoryStore::new()) } else { open_store(&config.data).map_err(|e| anyhow!(e))? };
+        if args.dry_run { Arc::new(MemoryStore::new()) } else { open_store(&config).map_err(|e| anyhow!(e))? };
     welcome(args, &config, &set);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
-        let engine = Engine::start(config, set, store).await?;
+        let engine = Engine::start(config, set, args.publish, store).await?;
         let failed = engine.wait().await;
         engine.stop().await;
         if failed {
@@ -84,10 +84,17 @@ fn welcome(args: &EngineArgs, config: &Config, set: &RuleSet) {
     for book in &set.rulebooks {
         eprintln!("             {} acts with autonomy {}", book.name, set.autonomy(book).name());
     }
-    let data =
-        if args.dry_run { "memory: a dry run keeps nothing".to_owned() } else { config.data.display().to_string() };
+    let data = match &config.store {
+        _ if args.dry_run => "memory: a dry run keeps nothing".to_owned(),
+        Some(_) => format!("PostgreSQL (`store`); halt file and archive in {}", config.data.display()),
+        None => config.data.display().to_string(),
+    };
+    let group = config.kafka.as_ref().and_then(|k| Some((k.group.as_ref()?, k.instance.as_ref()?)));
     eprintln!("  data     {data}");
     eprintln!("  sources  {}", sources.join(", "));
+    if let Some((group, instance)) = group {
+        eprintln!("  group    {group}, as {instance}");
+    }
     eprintln!("  page     http://{}/   API http://{0}/api/v1/   metrics http://{0}/metrics", config.listen);
     if args.config.is_none() {
         eprintln!(
@@ -109,7 +116,12 @@ pub(crate) struct Engine {
 
 impl Engine {
     /// Starts the shell and the server.
-    pub(crate) async fn start(config: Config, set: Arc<RuleSet>, store: Arc<dyn Store>) -> anyhow::Result<Self> {
+    pub(crate) async fn start(
+        config: Config,
+        set: Arc<RuleSet>,
+        publish_again: bool,
+        store: Arc<dyn Store>,
+    ) -> anyhow::Result<Self> {
         let token = config.token.as_deref().map(secret).transpose().context("token")?.map(SecretString::from);
         let webhooks = webhooks(&config)?;
         let listener = tokio::net::TcpListener::bind(&config.listen)
@@ -135,12 +147,15 @@ impl Engine {
             version: env!("CARGO_PKG_VERSION"),
         };
         let digest = set.digest;
-        let live = Live::start(Parts { config, set, store: Arc::clone(&store), metrics }).map_err(|e| anyhow!(e))?;
-        let (troubles, clock) = (live.troubles(), live.clock());
+        let live = Live::start(Parts { config, set, publish_again, store: Arc::clone(&store), metrics })
+            .map_err(|e| anyhow!(e))?;
+        let (troubles, clocks) = (live.troubles(), live.clocks());
         let probe = Arc::new(move || {
             let reasons = troubles.list();
-            let clock = Timestamp::from_nanos(clock.load(Ordering::Relaxed));
-            Readiness { ready: reasons.is_empty(), reasons, status: json!({"clock": clock, "rules": digest}) }
+            let clocks = clocks.all();
+            let clock = clocks.values().min().copied().unwrap_or(Timestamp::EPOCH);
+            let status = json!({"clock": clock, "clocks": clocks, "rules": digest});
+            Readiness { ready: reasons.is_empty(), reasons, status }
         });
         let routes = router(server_config, store, registry, probe);
         let stop_server = tokio_util::sync::CancellationToken::new();

@@ -20,11 +20,11 @@ const WAIT: &str = "wait=5";
 const IMPORT_AT_ONCE: usize = 500;
 
 /// The member of a list answer, whatever it is called.
-fn items(answer: &Value, name: &str) -> Vec<Value> {
+pub(crate) fn items(answer: &Value, name: &str) -> Vec<Value> {
     answer.get(name).and_then(Value::as_array).or_else(|| answer.as_array()).cloned().unwrap_or_default()
 }
 
-fn print(api: &ApiArgs, value: &Value, human: impl FnOnce(&Value) -> String) {
+pub(crate) fn print(api: &ApiArgs, value: &Value, human: impl FnOnce(&Value) -> String) {
     if api.json {
         println!("{value}");
     } else {
@@ -301,8 +301,11 @@ pub(crate) fn status(args: &StatusArgs) -> Outcome {
         for halt in items(a, "halts") {
             out.push_str(&format!("  HALTED {} by {}: {}\n", halt["scope"], text(&halt, "by"), text(&halt, "reason")));
         }
+        if let Some(why) = a["recovered"]["why"].as_str() {
+            out.push_str(&format!("  RECOVERED {}: see `paramedic recovered show`\n", printable(why)));
+        }
         for (name, value) in a.as_object().into_iter().flatten() {
-            if !["cluster", "version", "ready", "reasons", "halts"].contains(&name.as_str()) {
+            if !["cluster", "version", "ready", "reasons", "halts", "recovered"].contains(&name.as_str()) {
                 out.push_str(&format!("{name}: {value}\n"));
             }
         }

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use paramedic_engine::Limits;
 use paramedic_model::Range;
 use paramedic_runtime::record::Chunk;
 use paramedic_runtime::source::{Feed, Reader as _, file::FileReader, range::RangeReader};
 use paramedic_runtime::{Config, Sets, live::feed};
 use paramedic_sim::journal::{JournalOptions, RecordSource, SourceRecord, SourceSpec, replay_journal};
-use paramedic_store::{Position, SqliteStore, Store};
+use paramedic_store::{Position, Store};
 
 use crate::args::ReplayArgs;
 use crate::{Done, Outcome};
@@ -20,13 +20,9 @@ pub(crate) fn replay(args: &ReplayArgs) -> Outcome {
         Some(path) => Config::read(path)?,
         None => Config::default(),
     };
-    let path = config.data.join("paramedic.db");
-    let store: Arc<dyn Store> = Arc::new(
-        SqliteStore::open_read_only(&path)
-            .with_context(|| format!("{}: is `data` the engine's folder?", path.display()))?,
-    );
-    let Some(first) = store.journal(0, 1, 1)?.into_iter().next() else {
-        bail!("{}: the journal is empty: the engine has taken nothing yet", path.display())
+    let store = crate::backup::open(&config)?;
+    let Some(first) = store.journal(args.shard, 1, 1)?.into_iter().next() else {
+        bail!("the journal of shard {} is empty: nothing was taken there (`paramedic offsets show`)", args.shard)
     };
     let Some(begin) = store.ruleset_get(first.set)?.and_then(|s| paramedic_rulebook::load(&s).set) else {
         bail!("the rule set {} that the history begins under cannot be loaded", first.set)
@@ -34,10 +30,10 @@ pub(crate) fn replay(args: &ReplayArgs) -> Outcome {
     let sets = Sets::new(Arc::clone(&store), Arc::new(begin));
     let mut records = Records { config: &config, partitions: BTreeMap::new() };
     let options = JournalOptions {
-        shard: 0,
+        shard: args.shard,
         cluster: config.cluster.clone(),
         limits: Limits { open_incidents: config.limits.open_incidents },
-        sources: &specs(&config, store.as_ref())?,
+        sources: &specs(&config, args.shard, store.as_ref())?,
         load_set: &|digest| sets.get(digest),
     };
     let bar = super::progress();
@@ -56,7 +52,7 @@ pub(crate) fn replay(args: &ReplayArgs) -> Outcome {
 }
 
 /// How each position's records are read: those that the journal names, under their sources' configuration.
-fn specs(config: &Config, store: &dyn Store) -> anyhow::Result<BTreeMap<String, SourceSpec>> {
+fn specs(config: &Config, shard: u32, store: &dyn Store) -> anyhow::Result<BTreeMap<String, SourceSpec>> {
     let mut specs = BTreeMap::new();
     let spec = |f: Feed| SourceSpec { source: f.source, format: f.format, scope: f.scope };
     for source in &config.sources {
@@ -72,7 +68,7 @@ fn specs(config: &Config, store: &dyn Store) -> anyhow::Result<BTreeMap<String, 
     }
     let mut from = 1;
     loop {
-        let rows = store.journal(0, from, 1000)?;
+        let rows = store.journal(shard, from, 1000)?;
         let Some(last) = rows.last() else { return Ok(specs) };
         from = last.batch + 1;
         for position in rows.iter().flat_map(|row| row.ranges.keys()) {

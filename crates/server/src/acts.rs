@@ -13,14 +13,14 @@ use paramedic_model::{
     CloseCode, Id, InboxBody, Incident, IncidentMove, IncidentState, NewInbox, OperatorAct, OutboxState, Run, RunState,
     incident,
 };
-use paramedic_store::{OutboxMove, StoreError};
+use paramedic_store::{InboxPlace, OutboxMove, StoreError};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::app::{App, now};
 use crate::error::ApiError;
 use crate::extract::{Given, Params, person, words};
-use crate::{incidents, runs};
+use crate::{incidents, recovered, runs};
 
 /// The longest wait for an act's effect, in seconds.
 const LONGEST_WAIT: u64 = 10;
@@ -96,20 +96,21 @@ pub(crate) async fn answer(
     Ok((StatusCode::ACCEPTED, Json(accepted)).into_response())
 }
 
-/// Writes a person's act to the inbox of a scope; gives its seq.
-pub(crate) fn append(app: &App, scope: &str, by: &str, act: OperatorAct) -> Result<u64, ApiError> {
+/// Writes a person's act to the inbox of a scope.
+pub(crate) fn append(app: &App, scope: &str, by: &str, act: OperatorAct) -> Result<InboxPlace, ApiError> {
     let entry = NewInbox {
         id: app.fresh_id("operator"),
         scope: scope.to_owned(),
         at: now(),
         body: InboxBody::Operator { by: by.to_owned(), act },
     };
-    let seqs = app.store.inbox_append(&[entry])?;
-    Ok(seqs.first().copied().unwrap_or_default())
+    let places = app.store.inbox_append(&[entry])?;
+    let none = || ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "the store gave the act no place in the inbox");
+    places.first().copied().ok_or_else(none)
 }
 
-fn accepted(seq: u64) -> Value {
-    json!({"accepted": true, "inbox": seq})
+pub(crate) fn accepted(place: InboxPlace) -> Value {
+    json!({"accepted": true, "inbox": place.seq})
 }
 
 /// `POST /api/v1/incidents/{incident}/ack`.
@@ -120,7 +121,7 @@ pub(crate) async fn acknowledge(
     Given(given): Given<By>,
 ) -> Result<Response, ApiError> {
     let by = person(&given.by)?;
-    let (id, seq) = app
+    let (id, place) = app
         .blocking(move |app| {
             let found = incidents::find(&*app.store, &name)?;
             if !found.state.is_open() {
@@ -129,11 +130,11 @@ pub(crate) async fn acknowledge(
             if let Some((who, at)) = &found.acknowledged {
                 return Err(ApiError::conflict(format!("{} was acknowledged by {who} at {at}", label(&found))));
             }
-            let seq = append(app, &found.scope, &by, OperatorAct::Acknowledge { incident: found.id })?;
-            Ok((found.id, seq))
+            let place = append(app, &found.scope, &by, OperatorAct::Acknowledge { incident: found.id })?;
+            Ok((found.id, place))
         })
         .await?;
-    answer(&app, &wait, accepted(seq), move |app| {
+    answer(&app, &wait, accepted(place), move |app| {
         let found = again(app, id)?;
         Ok(if found.acknowledged.is_some() {
             Effect::Seen(json!({"incident": incidents::full(&found)}))
@@ -156,17 +157,17 @@ pub(crate) async fn resolve(
     let by = person(&given.by)?;
     let notes = words("notes", &given.notes)?;
     let code = given.code.as_deref().map_or(Ok(CloseCode::SolutionProvided), close_code)?;
-    let (id, seq) = app
+    let (id, place) = app
         .blocking(move |app| {
             let found = incidents::find(&*app.store, &name)?;
             if incident::next(found.state, IncidentMove::Resolve).is_err() {
                 return Err(conflict(&found, "it cannot be resolved"));
             }
-            let seq = append(app, &found.scope, &by, OperatorAct::Resolve { incident: found.id, code, notes })?;
-            Ok((found.id, seq))
+            let place = append(app, &found.scope, &by, OperatorAct::Resolve { incident: found.id, code, notes })?;
+            Ok((found.id, place))
         })
         .await?;
-    answer(&app, &wait, accepted(seq), move |app| {
+    answer(&app, &wait, accepted(place), move |app| {
         let found = again(app, id)?;
         Ok(match found.state {
             state if state.is_open() => Effect::NotYet,
@@ -192,6 +193,10 @@ pub(crate) async fn approve(
     Given(given): Given<By>,
 ) -> Result<Response, ApiError> {
     let by = person(&given.by)?;
+    let (run, who) = (name.clone(), by.clone());
+    if app.blocking(move |app| recovered::clear(app, &run, &who)).await? {
+        return recovered::cleared(&app, &wait, name).await;
+    }
     decide(&app, name, &wait, by, RunState::Pending, |run| OperatorAct::Approve { run }).await
 }
 
@@ -216,7 +221,7 @@ async fn decide(
     wanted: RunState,
     act: impl FnOnce(Id) -> OperatorAct + Send + 'static,
 ) -> Result<Response, ApiError> {
-    let (name, seq) = app
+    let (name, place) = app
         .blocking(move |app| {
             let run = runs::find(&*app.store, &name)?;
             if run.state != RunState::Proposed {
@@ -226,7 +231,7 @@ async fn decide(
             Ok((name, append(app, &scope, &by, act(run.id))?))
         })
         .await?;
-    answer(app, wait, accepted(seq), move |app| {
+    answer(app, wait, accepted(place), move |app| {
         let state = runs::find(&*app.store, &name)?.state;
         Ok(match state {
             RunState::Proposed => Effect::NotYet,

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use paramedic_model::{InboxBody, NewInbox};
-use paramedic_store::Store;
+use paramedic_store::{InboxPlace, Store};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::ApiError;
@@ -17,7 +17,7 @@ const BATCH_BYTES: usize = 8 << 20;
 
 struct Waiting {
     entry: NewInbox,
-    done: oneshot::Sender<Result<u64, String>>,
+    done: oneshot::Sender<Result<InboxPlace, String>>,
 }
 
 /// The way into the inbox for webhooks.
@@ -34,12 +34,15 @@ impl Batcher {
         Self(sender)
     }
 
-    /// Appends an entry; gives its seq once it is durable.
-    pub(crate) async fn append(&self, entry: NewInbox) -> Result<u64, ApiError> {
+    /// Appends an entry; gives its place once it is durable.
+    pub(crate) async fn append(&self, entry: NewInbox) -> Result<InboxPlace, ApiError> {
         let (done, wait) = oneshot::channel();
         self.0.try_send(Waiting { entry, done }).map_err(|_| ApiError::overloaded("the inbox cannot keep up"))?;
+        if paramedic_model::faults::planted("ack_before_commit") {
+            return Ok(InboxPlace { shard: 0, lane: paramedic_model::Lane::Inbox, seq: 0 });
+        }
         match wait.await {
-            Ok(Ok(seq)) => Ok(seq),
+            Ok(Ok(place)) => Ok(place),
             Ok(Err(why)) => Err(ApiError::overloaded(why)),
             Err(_) => Err(ApiError::overloaded("paramedic is stopping")),
         }
@@ -59,7 +62,7 @@ fn run(store: &dyn Store, mut waiting: mpsc::Receiver<Waiting>) {
         let outcome = append(store, &entries);
         for (at, done) in dones.into_iter().enumerate() {
             let one = match &outcome {
-                Ok(seqs) => seqs.get(at).copied().ok_or_else(|| "the store gave no position".to_owned()),
+                Ok(places) => places.get(at).copied().ok_or_else(|| "the store gave no position".to_owned()),
                 Err(why) => Err(why.clone()),
             };
             // Who has gone meanwhile asks again, and brings it twice: the events' ids tell.
@@ -68,9 +71,13 @@ fn run(store: &dyn Store, mut waiting: mpsc::Receiver<Waiting>) {
     }
 }
 
-fn append(store: &dyn Store, entries: &[NewInbox]) -> Result<Vec<u64>, String> {
+fn append(store: &dyn Store, entries: &[NewInbox]) -> Result<Vec<InboxPlace>, String> {
+    // The bug shows when the process ends before the append: let the answer be gone by then.
+    if paramedic_model::faults::planted("ack_before_commit") {
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
     match catch_unwind(AssertUnwindSafe(|| store.inbox_append(entries))) {
-        Ok(Ok(seqs)) => Ok(seqs),
+        Ok(Ok(places)) => Ok(places),
         Ok(Err(e)) => {
             tracing::error!(error = %e, entries = entries.len(), "the inbox was not written");
             Err(e.to_string())

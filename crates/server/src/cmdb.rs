@@ -70,6 +70,9 @@ pub(crate) async fn import(
     if scope.is_empty() || scope.len() > 200 || scope.chars().any(char::is_control) {
         return Err(ApiError::bad_request("`scope`: 1 to 200 characters"));
     }
+    if paramedic_model::own_shard(&scope).is_some() {
+        return Err(ApiError::bad_request(format!("`scope`: {scope} is the engine's own")));
+    }
     let at = scope.clone();
     let (delta, seqs) = app.blocking(move |app| append(app, &file, &at, &by)).await?;
     let accepted = json!({"accepted": true, "inbox": seqs, "cis": delta.cis.len(), "relations": delta.relations.len()});
@@ -99,8 +102,8 @@ fn append(app: &App, file: &CmdbFile, scope: &str, by: &str) -> Result<(CmdbDelt
     if entries.is_empty() {
         return Err(ApiError::bad_request("the file holds nothing: neither `cis` nor `relations`"));
     }
-    let seqs = app.store.inbox_append(&entries)?;
-    Ok((delta, seqs))
+    let places = app.store.inbox_append(&entries)?;
+    Ok((delta, places.iter().map(|place| place.seq).collect()))
 }
 
 /// Whether the store's CMDB says all that the file says.

@@ -82,7 +82,7 @@ impl From<StoreError> for ApiError {
             StoreError::Conflict { .. } => {
                 Self::conflict(e.to_string()).help("it has changed meanwhile: look at it again")
             }
-            StoreError::Full(_) | StoreError::Locked { .. } | StoreError::Fenced { .. } => {
+            StoreError::Full(_) | StoreError::Locked { .. } | StoreError::Fenced { .. } | StoreError::Away { .. } => {
                 tracing::warn!(error = %e, "the store refused a request");
                 Self::overloaded(e.to_string())
             }
@@ -119,7 +119,7 @@ pub(crate) async fn no_such_path() -> ApiError {
 /// For a path of ours under another method.
 pub(crate) async fn no_such_method() -> ApiError {
     ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not take that method")
-        .help("what reads is GET, what changes is POST; docs/api.md lists them")
+        .help("what reads is GET, what changes is POST or DELETE; docs/api.md lists them")
 }
 
 /// For a handler that panicked. What it said goes to the log, never to the caller.

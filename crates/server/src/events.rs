@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use paramedic_model::{InboxBody, NewInbox, RawMessage};
+use paramedic_store::InboxPlace;
 use serde_json::json;
 
 use crate::MAX_BODY;
@@ -35,8 +36,8 @@ pub(crate) async fn receive(
         Err(refused) => Err(refused),
     };
     app.count(&source, done.as_ref().map_or_else(|e| outcome(e.status()), |_| "accepted"));
-    let seq = done?;
-    Ok((StatusCode::ACCEPTED, Json(json!({"accepted": true, "inbox": seq}))).into_response())
+    let place = done?;
+    Ok((StatusCode::ACCEPTED, Json(json!({"accepted": true, "inbox": place.seq}))).into_response())
 }
 
 const fn outcome(status: StatusCode) -> &'static str {
@@ -49,7 +50,12 @@ const fn outcome(status: StatusCode) -> &'static str {
     }
 }
 
-async fn take(app: &Arc<App>, source: &str, headers: &HeaderMap, body: axum::body::Body) -> Result<u64, ApiError> {
+async fn take(
+    app: &Arc<App>,
+    source: &str,
+    headers: &HeaderMap,
+    body: axum::body::Body,
+) -> Result<InboxPlace, ApiError> {
     // Room for it is reserved before it is read: many large bodies at a time must not fill the memory.
     let room = u32::try_from(stated_length(headers).unwrap_or(MAX_BODY).clamp(1, MAX_BODY)).unwrap_or(u32::MAX);
     let _room = Arc::clone(&app.hook_bytes)
@@ -73,15 +79,18 @@ async fn take(app: &Arc<App>, source: &str, headers: &HeaderMap, body: axum::bod
         body: InboxBody::Message(message),
     };
     let sent = known.is_some().then(|| entry.body.clone());
-    let seq = app.batcher.append(entry).await?;
+    paramedic_model::faults::point("webhook.before");
+    let place = app.batcher.append(entry).await?;
+    paramedic_model::faults::point("webhook.after");
     if let Some(sent) = sent {
-        let kept = app.blocking(move |app| Ok(app.store.inbox_read(seq, 1)?)).await?.into_iter().next();
-        if kept.is_some_and(|row| row.seq == seq && !same_body(&row.entry.body, &sent)) {
+        let read = move |app: &App| Ok(app.store.inbox_read(place.shard, place.lane, place.seq, 1)?);
+        let kept = app.blocking(read).await?.into_iter().next();
+        if kept.is_some_and(|row| row.seq == place.seq && !same_body(&row.entry.body, &sent)) {
             return Err(ApiError::conflict("this delivery id came before, with another body")
                 .help("an id names one delivery: send another with the other body"));
         }
     }
-    Ok(seq)
+    Ok(place)
 }
 
 fn same_body(a: &InboxBody, b: &InboxBody) -> bool {

@@ -159,9 +159,9 @@ pub(crate) async fn resume(State(app): State<Arc<App>>, Given(given): Given<Swit
 }
 
 /// For history only.
-fn remember(app: &App, by: &str, act: OperatorAct, warnings: &mut Vec<String>) {
+pub(crate) fn remember(app: &App, by: &str, act: OperatorAct, warnings: &mut Vec<String>) {
     if let Err(e) = append(app, "default", by, act) {
-        tracing::error!(error = ?e, "a halt or its end is missing in history");
+        tracing::error!(error = ?e, "what a person did is missing in history");
         warnings.push("it is in force, but history does not tell: the inbox was not written".to_owned());
     }
 }

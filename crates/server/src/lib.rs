@@ -15,7 +15,10 @@ mod halts;
 mod incidents;
 mod listen;
 mod metrics;
+mod offsets;
 mod pages;
+mod recovered;
+mod rules;
 mod runs;
 mod status;
 mod timeline;
@@ -23,7 +26,7 @@ mod timeline;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use paramedic_formats::Format;
 use paramedic_store::{HaltFile, Store};
 use secrecy::SecretString;
@@ -105,6 +108,8 @@ pub fn router(
         .route("/api/v1/runs", get(runs::list))
         .route("/api/v1/runs/{run}", get(runs::show))
         .route("/api/v1/halts", get(halts::list))
+        .route("/api/v1/offsets", get(offsets::list))
+        .route("/api/v1/recovered", get(recovered::show))
         .route("/api/v1/status", get(status::status))
         .route("/api/v1/cis", get(cmdb::list))
         .route("/api/v1/dead-letters", get(status::dead_letters))
@@ -125,6 +130,9 @@ pub fn router(
         .route("/api/v1/halt", post(halts::halt))
         .route("/api/v1/resume", post(halts::resume))
         .route("/api/v1/cmdb", post(cmdb::import))
+        .route("/api/v1/offsets/rewind", post(offsets::rewind))
+        .route("/api/v1/recovered", delete(recovered::end))
+        .route("/api/v1/rules/publish", post(rules::publish))
         .route_layer(axum::middleware::from_fn_with_state(Arc::clone(&app), access::require_token));
     let hooks = Router::new().route("/api/v1/events/{source}", post(events::receive));
     let all =

@@ -15,8 +15,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep};
 
-/// Connections at one time; further ones wait to be accepted.
+/// Connections at one time; further ones wait to be accepted, which is until the next look: those on which nothing is asked
+/// give way. A halt must not wait for senders that only keep theirs open.
 const CONNECTIONS: usize = 1_024;
+/// How often a connection on which nothing is asked looks whether it is to give way.
+const LOOK: Duration = Duration::from_millis(500);
 /// A connection on which no request begins for this long is cut.
 const SILENCE: Duration = Duration::from_secs(75);
 /// From a request's first byte to its answer's, however slowly it comes: longer than an audit may take.
@@ -29,7 +32,16 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// # Errors
 /// Those of the listener.
 pub async fn serve(listener: TcpListener, router: Router, shutdown: impl Future<Output = ()>) -> io::Result<()> {
-    let bounded = Bounded { listener, places: Arc::new(Semaphore::new(CONNECTIONS)) };
+    serve_so_many(CONNECTIONS, listener, router, shutdown).await
+}
+
+async fn serve_so_many(
+    connections: usize,
+    listener: TcpListener,
+    router: Router,
+    shutdown: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let bounded = Bounded { listener, places: Arc::new(Semaphore::new(connections)) };
     let listener = bounded.tap_io(|io: &mut Connection| {
         if let Err(e) = io.stream.set_nodelay(true) {
             tracing::debug!(error = %e, "TCP_NODELAY");
@@ -63,7 +75,7 @@ impl Listener for Bounded {
         // Never closed, so never an error; without a place the connection would merely not be counted.
         let place = Arc::clone(&self.places).acquire_owned().await.ok();
         let (stream, peer) = Listener::accept(&mut self.listener).await;
-        (Connection { stream, deadline: Box::pin(tokio::time::sleep(SILENCE)), asked: false, _place: place }, peer)
+        (Connection::new(stream, Arc::clone(&self.places), place), peer)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -73,23 +85,47 @@ impl Listener for Bounded {
 
 struct Connection {
     stream: TcpStream,
-    deadline: Pin<Box<Sleep>>,
+    /// When it is cut.
+    end: Instant,
+    look: Pin<Box<Sleep>>,
     /// A request has begun, and no answer yet.
     asked: bool,
+    places: Arc<Semaphore>,
     _place: Option<OwnedSemaphorePermit>,
 }
 
 impl Connection {
+    fn new(stream: TcpStream, places: Arc<Semaphore>, place: Option<OwnedSemaphorePermit>) -> Self {
+        let look = Box::pin(tokio::time::sleep(LOOK));
+        Self { stream, end: Instant::now() + SILENCE, look, asked: false, places, _place: place }
+    }
+
     fn heard(&mut self) {
         if !self.asked {
             self.asked = true;
-            self.deadline.as_mut().reset(Instant::now() + ANSWER);
+            self.end = Instant::now() + ANSWER;
+            self.look.as_mut().reset(self.end);
         }
     }
 
     fn answered(&mut self) {
+        let now = Instant::now();
         self.asked = false;
-        self.deadline.as_mut().reset(Instant::now() + SILENCE);
+        self.end = now + SILENCE;
+        self.look.as_mut().reset(now + LOOK);
+    }
+
+    /// Ready when it is to be cut.
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            ready!(self.look.as_mut().poll(cx));
+            let now = Instant::now();
+            let gives_way = !self.asked && self.places.available_permits() == 0;
+            if now >= self.end || gives_way {
+                return Poll::Ready(());
+            }
+            self.look.as_mut().reset(self.end.min(now + LOOK));
+        }
     }
 }
 
@@ -99,7 +135,7 @@ impl AsyncRead for Connection {
             self.heard();
             return Poll::Ready(done);
         }
-        ready!(self.deadline.as_mut().poll(cx));
+        ready!(self.poll_over(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
@@ -131,5 +167,30 @@ impl AsyncWrite for Connection {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn where_every_place_is_taken_connections_without_a_request_give_way() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = Router::new().route("/", axum::routing::get(async || "here"));
+        tokio::spawn(serve_so_many(2, listener, router, std::future::pending()));
+        let mut idle = Vec::new();
+        for _ in 0..4 {
+            idle.push(TcpStream::connect(address).await.unwrap());
+        }
+        let mut asking = TcpStream::connect(address).await.unwrap();
+        asking.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        let read = asking.read_to_string(&mut answer);
+        tokio::time::timeout(SILENCE / 5, read).await.expect("it is answered before the others fall silent").unwrap();
+        assert!(answer.ends_with("here"), "{answer}");
     }
 }

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use maud::{DOCTYPE, Markup, html};
 use paramedic_engine::outbox::incident_number;
 use paramedic_model::{Halt, Incident, Span, Timestamp};
-use paramedic_store::{DeadLetter, IncidentFilter};
+use paramedic_store::{DeadLetter, IncidentFilter, Recovered};
 use serde::Deserialize;
 
 use crate::app::{App, now};
@@ -16,7 +16,7 @@ use crate::error::ApiError;
 use crate::extract::Params;
 use crate::halts::{in_force, scope_in_words};
 use crate::incidents::{Whole, states};
-use crate::status::text_of;
+use crate::status::{recovered_in_words, text_of};
 use crate::timeline;
 
 /// Rows of a page.
@@ -74,8 +74,24 @@ fn frame(title: &str, content: Markup) -> Html {
     })
 }
 
-fn banner((halts, unknown): &(Vec<Halt>, Option<String>)) -> Markup {
+/// What holds runs back.
+struct Held {
+    halts: Vec<Halt>,
+    /// Why not all halts are known.
+    unknown: Option<String>,
+    recovered: Option<Recovered>,
+}
+
+fn held(app: &App) -> Held {
+    let (halts, unknown) = in_force(app);
+    Held { halts, unknown, recovered: app.store.recovered().ok().flatten() }
+}
+
+fn banner(Held { halts, unknown, recovered }: &Held) -> Markup {
     html! {
+        @if let Some(recovered) = recovered {
+            p.warning { "Since " (clock(recovered.at)) " " (recovered_in_words(recovered)) }
+        }
         @for halt in halts {
             p.halt {
                 "Halted: " (scope_in_words(&halt.scope)) ", by " (halt.by) ", since " (clock(halt.at)) ": " (halt.reason)
@@ -98,13 +114,13 @@ pub(crate) async fn incidents(State(app): State<Arc<App>>, Params(query): Params
     let state = query.state.unwrap_or_else(|| "open".to_owned());
     let states = states(&state)?;
     let filter = IncidentFilter { states, limit: ROWS, before_number: query.before, ..IncidentFilter::default() };
-    let (found, halts) = app.blocking(move |app| Ok((app.store.incidents(&filter)?, in_force(app)))).await?;
+    let (found, held) = app.blocking(move |app| Ok((app.store.incidents(&filter)?, held(app)))).await?;
     let older = found.last().filter(|_| found.len() == ROWS).and_then(|i| i.number);
     let now = now();
     Ok(frame(
         "Incidents",
         html! {
-            (banner(&halts))
+            (banner(&held))
             h1 { "Incidents" }
             p {
                 @for (name, text) in [("open", "Open"), ("resolved", "Resolved"), ("all", "All")] {
@@ -147,12 +163,12 @@ fn query_text(state: &str) -> String {
 
 /// `GET /incidents/{incident}`: one, with its timeline.
 pub(crate) async fn incident(State(app): State<Arc<App>>, Path(name): Path<String>) -> Result<Html, Failed> {
-    let (whole, halts) = app.blocking(move |app| Ok((Whole::read(&*app.store, &name)?, in_force(app)))).await?;
+    let (whole, held) = app.blocking(move |app| Ok((Whole::read(&*app.store, &name)?, held(app)))).await?;
     let title = number(&whole.incident);
     Ok(frame(
         &title,
         html! {
-            (banner(&halts))
+            (banner(&held))
             h1 { (title) " · " (whole.incident.summary) }
             (facts(&whole.incident))
             h2 { "Timeline" }
@@ -192,11 +208,11 @@ fn facts(incident: &Incident) -> Markup {
 
 /// `GET /dead-letters`: what could not be decoded, newest first.
 pub(crate) async fn dead_letters(State(app): State<Arc<App>>) -> Result<Html, Failed> {
-    let (letters, halts) = app.blocking(|app| Ok((app.store.dead_letters(ROWS)?, in_force(app)))).await?;
+    let (letters, held) = app.blocking(|app| Ok((app.store.dead_letters(ROWS)?, held(app)))).await?;
     Ok(frame(
         "Dead letters",
         html! {
-            (banner(&halts))
+            (banner(&held))
             h1 { "Dead letters" }
             p { "What came in and could not be decoded. Nothing of it is lost, and nothing was done about it." }
             @if letters.is_empty() { p { "None." } } @else { (letters_table(&letters)) }

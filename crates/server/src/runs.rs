@@ -105,7 +105,7 @@ pub(crate) fn find(store: &dyn Store, name: &str) -> Result<Run, ApiError> {
         return Ok(run);
     }
     // A playbook's owner knows it by its key: the request's Idempotency-Key.
-    let by_key = store.outbox_get(id)?.map(|row| row.order.id());
+    let by_key = store.outbox_get(id)?.map(|row| row.1.order.id());
     let run = by_key.map(|id| store.run(id)).transpose()?.flatten();
     run.ok_or_else(|| ApiError::not_found(format!("there is no run {name}")))
 }

@@ -1,13 +1,15 @@
 //! How paramedic is: for people, for load balancers, for the auditor.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
-use paramedic_store::{Counts, DeadLetter};
+use paramedic_model::Lane;
+use paramedic_store::{Counts, DeadLetter, Recovered, Store};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -16,6 +18,8 @@ use crate::error::ApiError;
 use crate::extract::{Params, limit};
 use crate::halts;
 
+/// How long `/ready` waits for the store.
+const STORE_ANSWERS: Duration = Duration::from_secs(1);
 /// Characters of a dead letter that are shown as text.
 const TEXT: usize = 4_000;
 
@@ -24,9 +28,14 @@ pub(crate) async fn health() -> Json<Value> {
     Json(json!({"alive": true}))
 }
 
-/// `GET /ready`: 200 or 503, with the reasons.
+/// `GET /ready`: 200 or 503, with the reasons. That the store was restored is a reason to look, and none not to send
+/// events: it is told, and keeps nothing from being ready.
 pub(crate) async fn ready(State(app): State<Arc<App>>) -> Response {
-    let told = (app.readiness)();
+    let mut told = (app.readiness)();
+    let asked = app.blocking(|app| Ok(app.store.recovered()?));
+    if let Ok(Ok(Some(recovered))) = tokio::time::timeout(STORE_ANSWERS, asked).await {
+        told.reasons.push(recovered_in_words(&recovered));
+    }
     let status = if told.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(json!({"ready": told.ready, "reasons": told.reasons}))).into_response()
 }
@@ -48,6 +57,8 @@ pub(crate) async fn status(State(app): State<Arc<App>>) -> Result<Json<Value>, A
             "ready": told.ready,
             "reasons": told.reasons,
             "halts": halts,
+            "recovered": app.store.recovered().ok().flatten(),
+            "shards": shards(&*app.store),
             "counts": counts.as_ref().ok().map(counted),
             "dead_letters": counts.as_ref().ok().map(|c| c.dead_letters),
             "store_error": store_error,
@@ -58,6 +69,22 @@ pub(crate) async fn status(State(app): State<Arc<App>>) -> Result<Json<Value>, A
         Ok(Json(Value::Object(status)))
     })
     .await
+}
+
+/// What a person is told while the store is recovered.
+pub(crate) fn recovered_in_words(recovered: &Recovered) -> String {
+    format!(
+        "recovered: {}: runs that change something wait for a person; `paramedic recovered show` lists them",
+        recovered.why
+    )
+}
+
+/// The shards, with how many sources each takes from. `None`: the store does not tell.
+fn shards(store: &dyn Store) -> Option<Vec<Value>> {
+    let (shards, positions) = (store.shards().ok()?, store.positions().ok()?);
+    let sources = |of: u32| positions.iter().filter(|(s, name, _)| *s == of && Lane::from_name(name).is_none()).count();
+    let shown = |(shard, epoch): &(u32, u64)| json!({"shard": shard, "epoch": epoch, "sources": sources(*shard)});
+    Some(shards.iter().map(shown).collect())
 }
 
 fn counted(counts: &Counts) -> Value {

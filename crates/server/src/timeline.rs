@@ -79,7 +79,8 @@ fn in_words(step: &Step, runs: &[KnownRun]) -> String {
             format!("CMDB changed: {} CIs, {} relations", delta.cis.len(), delta.relations.len())
         }
         Step::RulesChanged { set } => format!("Other rules from here on: {set}"),
-        Step::Operator { act, by, why } => format!("{act} by {by}: {why}"),
+        Step::Operator { act, by, run: Some(id), .. } if act == "clear" => format!("{by} has let {} go", run(id)),
+        Step::Operator { act, by, why, .. } => format!("{act} by {by}: {why}"),
     }
 }
 

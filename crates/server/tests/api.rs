@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use common::{House, incident, request, run};
 use paramedic_model::{CloseCode, InboxBody, IncidentState, OperatorAct, OutboxState, RunState, Timestamp};
-use paramedic_store::Store as _;
+use paramedic_store::{Claim, Store as _};
 use serde_json::json;
 
 #[tokio::test]
@@ -59,7 +59,7 @@ async fn an_acknowledgement_goes_to_the_inbox_of_the_incidents_scope() {
     let house = House::filled();
     let reply = house.post("/api/v1/incidents/INC0000001/ack", json!({"by": "ann"})).await.is(202).json();
     assert_eq!(reply, json!({"accepted": true, "inbox": 1}));
-    let row = house.store.inbox_read(1, 9).unwrap().remove(0);
+    let row = house.acts().remove(0);
     let act = OperatorAct::Acknowledge { incident: incident(IncidentState::New).id };
     assert_eq!(row.entry.body, InboxBody::Operator { by: "ann".into(), act });
     assert_eq!(row.entry.scope, "default");
@@ -80,7 +80,7 @@ async fn an_illegal_move_is_refused_and_says_why() {
     let mut done = incident(IncidentState::Resolved);
     done.acknowledged = Some(("bob".into(), Timestamp::from_secs(1)));
     changes.incidents = vec![done];
-    let epoch = house.store.load_shard(0).unwrap().epoch;
+    let epoch = house.store.load_shard(0, &Claim::Alone).unwrap().epoch;
     House { epoch, ..house_of(&house) }.commit(changes);
     let resolve = json!({"by": "ann", "notes": "done"});
     let refused = house.post("/api/v1/incidents/1/resolve", resolve).await.is(409).json();
@@ -89,7 +89,7 @@ async fn an_illegal_move_is_refused_and_says_why() {
     let id = run("remedy/1", RunState::Proposed).id;
     let refused = house.post(&format!("/api/v1/runs/{id}/approve"), json!({"by": "ann"})).await.is(409).json();
     assert_eq!(refused["error"], "INC0000001 is resolved: its run is not wanted any more");
-    assert!(house.store.inbox_read(0, 9).unwrap().is_empty());
+    assert!(house.acts().is_empty());
 }
 
 fn house_of(house: &House) -> House {
@@ -109,7 +109,7 @@ async fn a_person_resolves_with_notes_and_a_code() {
     let odd = json!({"by": "ann", "notes": "x", "code": "Magic"});
     house.post("/api/v1/incidents/1/resolve", odd).await.is(400);
     house.post("/api/v1/incidents/1/resolve", json!({"by": "ann", "notes": "restarted it"})).await.is(202);
-    let row = house.store.inbox_read(1, 9).unwrap().remove(0);
+    let row = house.acts().remove(0);
     let id = incident(IncidentState::New).id;
     let act = OperatorAct::Resolve { incident: id, code: CloseCode::SolutionProvided, notes: "restarted it".into() };
     assert_eq!(row.entry.body, InboxBody::Operator { by: "ann".into(), act });
@@ -120,14 +120,14 @@ async fn who_waits_is_told_what_came_of_it() {
     let house = Arc::new(House::filled());
     let engine = Arc::clone(&house);
     let works = tokio::task::spawn_blocking(move || {
-        while engine.store.inbox_read(1, 1).unwrap().is_empty() {
+        while engine.acts().is_empty() {
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
         let mut changes = engine.going_on();
         let mut taken = incident(IncidentState::InProgress);
         taken.acknowledged = Some(("ann".into(), Timestamp::from_secs(200)));
         changes.incidents = vec![taken];
-        let epoch = engine.store.load_shard(0).unwrap().epoch;
+        let epoch = engine.store.load_shard(0, &Claim::Alone).unwrap().epoch;
         House { epoch, ..house_of(&engine) }.commit(changes);
     });
     let told = house.post("/api/v1/incidents/1/ack?wait=5", json!({"by": "ann"})).await.is(200).json();
@@ -157,7 +157,7 @@ async fn runs_are_listed_shown_and_decided_on() {
     house.post(&format!("/api/v1/runs/{proposed}/reject"), json!({"by": "ann", "reason": ""})).await.is(400);
     house.post(&format!("/api/v1/runs/{proposed}/reject"), json!({"by": "ann", "reason": "risky"})).await.is(202);
     house.post(&format!("/api/v1/runs/{proposed}/approve"), json!({"by": "bob"})).await.is(202);
-    let acts: Vec<_> = house.store.inbox_read(1, 9).unwrap().into_iter().map(|r| r.entry.body).collect();
+    let acts: Vec<_> = house.acts().into_iter().map(|r| r.entry.body).collect();
     let reject = OperatorAct::Reject { run: proposed, reason: "risky".into() };
     let approve = OperatorAct::Approve { run: proposed };
     assert_eq!(acts[0], InboxBody::Operator { by: "ann".into(), act: reject });
@@ -171,10 +171,10 @@ async fn an_unknown_run_is_settled_once() {
     let path = format!("/api/v1/runs/{}/settle", unknown.id);
     let says = json!({"by": "ann", "succeeded": true, "notes": "seen it on the host"});
     house.post(&path, says.clone()).await.is(202);
-    let row = house.store.outbox_get(unknown.key("test")).unwrap().unwrap();
+    let row = house.store.outbox_get(unknown.key("test")).unwrap().unwrap().1;
     assert_eq!(row.state, OutboxState::Succeeded);
     assert_eq!(row.message.as_deref(), Some("settled by ann: seen it on the host"));
-    assert!(matches!(house.store.inbox_read(1, 9).unwrap()[0].entry.body, InboxBody::RunReported(_)));
+    assert!(matches!(house.inbox()[0].entry.body, InboxBody::RunReported(_)));
     let refused = house.post(&path, says.clone()).await.is(409).json();
     assert!(refused["error"].as_str().unwrap().contains("is succeeded, not unknown"), "{refused}");
     let proposed = run("remedy/1", RunState::Proposed).id;
@@ -198,7 +198,7 @@ async fn a_halt_is_in_file_and_store_before_it_is_answered() {
     let left = house.post("/api/v1/resume", json!({"by": "ann", "reason": "over"})).await.is(200).json();
     assert_eq!(left["halts"].as_array().unwrap().len(), 1);
     assert_eq!((file.read().len(), house.store.halts().unwrap().len()), (1, 1));
-    let acts = house.store.inbox_read(1, 9).unwrap();
+    let acts = house.acts();
     assert_eq!(acts.len(), 3, "for history");
     house.post("/api/v1/halt", json!({"by": "ann"})).await.is(400);
     house.post("/api/v1/halt", json!({"by": "ann", "reason": "x", "scope": {"playbook": ""}})).await.is(400);
@@ -259,7 +259,7 @@ async fn a_cmdb_file_becomes_inbox_entries() {
     });
     let reply = house.post("/api/v1/cmdb", file).await.is(202).json();
     assert_eq!((&reply["cis"], &reply["relations"], &reply["inbox"]), (&json!(1), &json!(1), &json!([1])));
-    let InboxBody::Cmdb(delta) = house.store.inbox_read(1, 9).unwrap().remove(0).entry.body else { panic!() };
+    let InboxBody::Cmdb(delta) = house.inbox().remove(0).entry.body else { panic!() };
     assert_eq!(delta.cis[0].attributes["engine"].source, "import:ann");
     assert_eq!(delta.relations[0].from, common::host().id);
 
@@ -267,12 +267,13 @@ async fn a_cmdb_file_becomes_inbox_entries() {
     let yaml = request("POST", "/api/v1/cmdb?by=ann&scope=eu").header("content-type", "application/yaml");
     let reply = house.send(yaml.body(Body::from(format!("cis:\n{many}"))).unwrap()).await.is(202).json();
     assert_eq!(reply["inbox"], json!([2, 3, 4]));
-    assert_eq!(house.store.inbox_read(4, 1).unwrap()[0].entry.scope, "eu");
+    assert_eq!(house.inbox()[3].entry.scope, "eu");
 
     for (body, told) in [
         (json!({"by": "ann", "relations": [{"from": "x", "kind": "k", "to": "y"}]}), "relations[0]: `from` \"x\""),
         (json!({"cis": [{"name": "a", "class": "c"}]}), "`by` must name"),
         (json!({"by": "ann"}), "holds nothing"),
+        (json!({"by": "ann", "scope": "paramedic.3", "cis": [{"name": "a", "class": "c"}]}), "is the engine's own"),
     ] {
         let refused = house.post("/api/v1/cmdb", body).await.is(400).json();
         assert!(refused["error"].as_str().unwrap().contains(told), "{refused}");
@@ -282,4 +283,20 @@ async fn a_cmdb_file_becomes_inbox_entries() {
     let cis = house.get("/api/v1/cis?name=10.0.0.1").await.is(200).json();
     assert_eq!(cis["cis"][0]["name"], "web-1");
     assert_eq!(house.get("/api/v1/cis?scope=eu").await.json()["cis"], json!([]));
+}
+
+/// `docs/api.md` names every route; those of one record by their end.
+#[test]
+fn every_route_is_documented() {
+    let docs = include_str!("../../../docs/api.md");
+    let routes = include_str!("../src/lib.rs").lines().filter_map(|line| line.trim().strip_prefix(".route(\""));
+    let paths: Vec<&str> = routes.filter_map(|rest| rest.split('"').next()).collect();
+    assert!(paths.len() > 25, "{paths:?}");
+    for path in paths.into_iter().filter(|path| *path != "/style.css") {
+        let end = path.rsplit('/').next().unwrap_or_default();
+        let plain = path.split('{').next().unwrap_or_default();
+        let named =
+            docs.contains(path) || docs.contains(&format!(".../{end}")) || (plain != path && docs.contains(plain));
+        assert!(named, "{path}");
+    }
 }

@@ -11,11 +11,12 @@ use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, Request, StatusCode};
 use paramedic_engine::Step;
 use paramedic_model::{
-    Ci, Digest, Effect, GuardSays, GuardVerdict, HistoryRow, Id, Incident, IncidentState, Level, OnUnknown, Order,
-    OutboxRow, OutboxState, Page, Plan, Run, RunState, ScopeChanges, Severity, Span, Target, Timestamp,
+    Ci, Digest, Effect, GuardSays, GuardVerdict, HistoryRow, Id, InboxRow, Incident, IncidentState, JournalRow, Lane,
+    Level, OnUnknown, Order, OutboxRow, OutboxState, Page, Plan, Run, RunState, Running, ScopeChanges, Severity, Span,
+    Target, Timestamp,
 };
 use paramedic_server::{Readiness, ServerConfig, WebhookAuth, WebhookSource, router};
-use paramedic_store::{Batch, DeadLetter, HaltFile, MemoryStore, Store};
+use paramedic_store::{Batch, Claim, DeadLetter, HaltFile, MemoryStore, Position, PositionMove, Store};
 use serde_json::Value;
 use tower::ServiceExt as _;
 
@@ -54,7 +55,7 @@ impl House {
         let dir = tempfile::tempdir().unwrap();
         let store = Arc::new(MemoryStore::new());
         let router = serve(store.clone(), &dir, token);
-        let epoch = store.load_shard(0).unwrap().epoch;
+        let epoch = store.load_shard(0, &Claim::Alone).unwrap().epoch;
         Self { store, router, epoch, dir }
     }
 
@@ -65,13 +66,36 @@ impl House {
         self.send(request("GET", path).body(Body::empty()).unwrap()).await
     }
     pub async fn post(&self, path: &str, body: Value) -> Reply {
-        let request = request("POST", path).header("content-type", "application/json");
+        self.call("POST", path, body).await
+    }
+    pub async fn call(&self, method: &str, path: &str, body: Value) -> Reply {
+        let request = request(method, path).header("content-type", "application/json");
         self.send(request.body(Body::from(body.to_string())).unwrap()).await
     }
 
     pub fn commit(&self, changes: ScopeChanges) {
-        let batch = Batch { epoch: self.epoch, changes: vec![changes], ..Batch::default() };
-        self.store.commit(&batch).unwrap();
+        self.write(Batch { changes: vec![changes], ..Batch::default() });
+    }
+
+    /// As the shard's next batch.
+    fn write(&self, batch: Batch) {
+        let journal = JournalRow {
+            shard: 0,
+            epoch: self.epoch,
+            batch: self.store.journal(0, 1, 1_000).unwrap().len() as u64 + 1,
+            set: Digest::default(),
+            set_after: Digest::default(),
+            floor: Timestamp::EPOCH,
+            cap: Timestamp::EPOCH,
+            end: Timestamp::EPOCH,
+            tick: false,
+            blind: vec![],
+            ranges: BTreeMap::new(),
+            inputs: Running::default(),
+            decisions: Digest::default(),
+            decisions_end: Digest::default(),
+        };
+        self.store.commit(&Batch { epoch: self.epoch, journal: Some(journal), ..batch }).unwrap();
     }
 
     /// INC0000001 with a proposed run, an unknown run, a page, history and a dead letter.
@@ -105,13 +129,29 @@ impl House {
             length: 9,
             at: Timestamp::from_secs(5),
         };
-        let batch = Batch { epoch: self.epoch, changes: vec![changes], dead_letters: vec![letter], ..Batch::default() };
-        self.store.commit(&batch).unwrap();
+        self.write(Batch { changes: vec![changes], dead_letters: vec![letter], ..Batch::default() });
+    }
+
+    /// A position moves, as by an engine.
+    pub fn takes(&self, position: &str, next: i64) {
+        let positions = self.store.positions().unwrap();
+        let from = positions.iter().find(|(_, name, _)| name == position).map(|(_, _, at)| at.next);
+        let to = Position { next, last_at: Some(Timestamp::from_secs(100)), last_digest: None };
+        let positions = BTreeMap::from([(position.to_owned(), PositionMove { from, to })]);
+        self.write(Batch { positions, ..Batch::default() });
+    }
+
+    pub fn acts(&self) -> Vec<InboxRow> {
+        self.store.inbox_read(0, Lane::Acts, 1, 9).unwrap()
+    }
+
+    pub fn inbox(&self) -> Vec<InboxRow> {
+        self.store.inbox_read(0, Lane::Inbox, 1, 1_000).unwrap()
     }
 
     /// The scope's changes as an engine would go on with them: the head stays.
     pub fn going_on(&self) -> ScopeChanges {
-        let image = self.store.load_shard(0).unwrap();
+        let image = self.store.load_shard(0, &Claim::Alone).unwrap();
         ScopeChanges { scope: "default".into(), head: image.scopes[0].head.clone(), ..ScopeChanges::default() }
     }
 }
@@ -258,6 +298,7 @@ pub fn row(run: &Run) -> OutboxRow {
         job: None,
         started_at: Some(Timestamp::from_secs(101)),
         message: Some("the connection was cut".into()),
+        cleared: None,
     }
 }
 

@@ -1,0 +1,85 @@
+// The whole program, included by main.rs and, with crash points and planted bugs, by faulty.rs.
+
+mod archive;
+mod args;
+mod audit;
+mod backup;
+mod check;
+mod client;
+mod demo;
+mod letters;
+mod live;
+mod offsets;
+mod operate;
+mod recovered;
+mod replay;
+mod rules;
+mod scenarios;
+mod show;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use args::{Cli, Command};
+
+/// Measured: half of the stepping stage's time went into the system's allocator (docs/performance.md).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// What a command came to.
+enum Done {
+    /// It did what was asked, and found nothing wrong.
+    Well,
+    /// It did what was asked, and found something.
+    Found,
+}
+
+type Outcome = anyhow::Result<Done>;
+
+fn main() -> ExitCode {
+    #[cfg(feature = "test-faults")]
+    faults_from_environment();
+    let cli = Cli::parse();
+    let outcome = match cli.command {
+        Command::Demo(args) => demo::demo(&args),
+        Command::Run(args) => live::run_or_list(args),
+        Command::Check(args) => check::check(&args),
+        Command::Test(args) => scenarios::test(&args),
+        Command::Replay(args) => replay::replay(&args),
+        Command::Incident(args) => operate::incident(args),
+        Command::Approve(args) => operate::approve(&args),
+        Command::Reject(args) => operate::reject(&args),
+        Command::Ci(args) => operate::ci(args),
+        Command::Halt(args) => operate::halt(&args),
+        Command::Resume(args) => operate::resume(&args),
+        Command::Status(args) => operate::status(&args),
+        Command::Offsets(args) => offsets::offsets(&args),
+        Command::DeadLetters(args) => letters::letters(&args),
+        Command::Backup(args) => backup::backup(&args),
+        Command::Recovered(args) => recovered::recovered(&args),
+        Command::Audit(args) => audit::audit(&args),
+        Command::Archive(args) => archive::archive(&args),
+    };
+    match outcome {
+        Ok(Done::Well) => ExitCode::SUCCESS,
+        Ok(Done::Found) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// `PARAMEDIC_CRASH=POINT:HITS` ends the process there; `PARAMEDIC_PLANTED=NAME` plants a bug.
+#[cfg(feature = "test-faults")]
+fn faults_from_environment() {
+    use paramedic_model::faults;
+    if let Ok(crash) = std::env::var("PARAMEDIC_CRASH") {
+        let (point, hits) = crash.rsplit_once(':').unwrap_or((crash.as_str(), "1"));
+        faults::crash_at(point, hits.parse().unwrap_or(1));
+    }
+    if let Ok(bug) = std::env::var("PARAMEDIC_PLANTED") {
+        faults::plant(&bug);
+    }
+}

@@ -1,0 +1,53 @@
+//! Publishing a rule set that is kept: from then on every shard goes by it.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use paramedic_model::Digest;
+use paramedic_store::Published;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::app::{App, now};
+use crate::error::ApiError;
+use crate::extract::{Given, person};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Publish {
+    by: String,
+    digest: Digest,
+    #[serde(default)]
+    again: bool,
+}
+
+/// `POST /api/v1/rules/publish`.
+pub(crate) async fn publish(
+    State(app): State<Arc<App>>,
+    Given(given): Given<Publish>,
+) -> Result<Json<Value>, ApiError> {
+    let by = person(&given.by)?;
+    let Publish { digest, again, .. } = given;
+    app.blocking(move |app| {
+        if app.store.ruleset_get(digest)?.is_none() {
+            return Err(ApiError::not_found(format!("no rule set {digest} is kept"))
+                .help("an engine keeps what it is started with: `paramedic run --publish`"));
+        }
+        let was = app.store.ruleset_active()?;
+        let came = app.store.ruleset_publish(digest, now(), again)?;
+        let published = match came {
+            Published::Now => true,
+            Published::Already => false,
+            Published::Superseded(by) => {
+                return Err(ApiError::conflict(format!("{digest} was active once, and {by} was published since"))
+                    .help("to go back to it, send `\"again\": true`"));
+            }
+        };
+        if published {
+            tracing::warn!(by, %digest, "a rule set was published");
+        }
+        Ok(Json(json!({"digest": digest, "published": published, "before": was})))
+    })
+    .await
+}
