@@ -163,6 +163,7 @@ impl Driver {
             set: &self.set,
             target_busy: self.held.iter().any(|held| same_target(held, row)),
             max_action_age: Span::from_secs(i64::MAX / 1_000_000_000),
+            recovered: None,
         };
         match outbox::consider(row, &input) {
             Considered::Send(next, reports) => {

@@ -8,15 +8,23 @@
 //! - bytes that cannot be decoded move the clock, and count as `dead|` and their SHA-256;
 //! - each event counts, is matched under the set that is active then, and goes to the shard where it matched or
 //!   is a resolve; else it moves the clock;
-//! - an inbox entry that is no message goes to the shard as it is.
+//! - an event in a scope that is at home in another shard was handed on: it counts and moves the clock, here no more;
+//!   in its home's inbox it counts again, and is matched again;
+//! - an inbox entry that is no message and no event goes to the shard as it is.
+//!
+//! Ranges of a position abut, from batch to batch, but for a person's `Rewind`: a record that was taken twice, or
+//! never, is a difference.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use paramedic_engine::gather::{Head, next_source};
-use paramedic_engine::{Finished, Limits, Shard, ShardConfig};
+use paramedic_engine::{Finished, Limits, Shard, ShardConfig, event_input_id};
 use paramedic_formats::{Format, Message};
-use paramedic_model::{Digest, InboxBody, InboxRow, JournalRow, Range, RawMessage, RecordView, Timestamp};
+use paramedic_model::{
+    Digest, Event, InboxBody, InboxRow, JournalRow, Lane, NewInbox, OperatorAct, Range, RawMessage, RecordView,
+    Timestamp, own_shard,
+};
 use paramedic_rulebook::{Evaluator, RuleSet, ScopeExpr};
 use paramedic_store::{Store, StoreError};
 use serde::Serialize;
@@ -24,8 +32,6 @@ use serde::Serialize;
 use crate::DEFAULT_SCOPE;
 use crate::feed::{dead_letter_id, feed};
 
-/// The inbox's name among a journal row's ranges.
-pub const INBOX: &str = "inbox";
 /// Journal rows that are read at once.
 const ROWS: usize = 256;
 
@@ -211,13 +217,17 @@ struct Again<'a> {
     options: &'a JournalOptions<'a>,
     shard: Shard,
     evaluators: BTreeMap<Digest, Evaluator>,
+    /// Where the next range of a position has to begin; none before its first, and after a rewind.
+    next: BTreeMap<String, i64>,
+    /// Where scopes are at home, as far as it was asked.
+    homes: BTreeMap<String, Option<u32>>,
 }
 
 impl<'a> Again<'a> {
     fn new(options: &'a JournalOptions<'a>, set: Digest) -> Self {
         let config = ShardConfig { cluster: options.cluster.clone(), shard: options.shard, limits: options.limits };
         let shard = Shard::restore(config, 1, None, set, vec![]);
-        Self { options, shard, evaluators: BTreeMap::new() }
+        Self { options, shard, evaluators: BTreeMap::new(), next: BTreeMap::new(), homes: BTreeMap::new() }
     }
 
     /// Repeats a batch; says what differs.
@@ -236,6 +246,9 @@ impl<'a> Again<'a> {
         self.shard.begin(row.cap);
         let mut queues = BTreeMap::new();
         for (name, range) in &row.ranges {
+            if let Some(next) = self.next.insert(name.clone(), range.to).filter(|next| *next != range.from) {
+                return Ok(Some(format!("{name} goes on from {}, it had been taken to {next}", range.from)));
+            }
             let items = self.read(store, records, row.batch, name, range)?;
             let now = range_of(range, &items);
             if now.delivered != range.delivered {
@@ -250,12 +263,20 @@ impl<'a> Again<'a> {
             queues.insert(name.clone(), items);
         }
         while let Some((name, item)) = take_next(&mut queues) {
-            self.take(row.batch, &name, item, report)?;
+            self.take(store, row.batch, &name, item, report)?;
         }
         if row.tick {
             self.shard.tick(row.blind.clone());
         }
         let finished = self.shard.finish(row.ranges.clone());
+        if paramedic_model::faults::planted("replay_acts") {
+            for order in finished.changes.iter().flat_map(|changes| &changes.outbox) {
+                let act = OperatorAct::Resume { reason: "sent again".to_owned() };
+                let body = InboxBody::Operator { by: "replay".to_owned(), act };
+                let (id, scope) = (format!("again|{}", order.key), order.scope.clone());
+                store.inbox_append(&[NewInbox { id, scope, at: row.end, body }])?;
+            }
+        }
         report.inputs_digest = finished.journal.inputs.digest();
         report.decisions_digest = finished.journal.decisions;
         Ok(difference(row, &finished))
@@ -278,13 +299,14 @@ impl<'a> Again<'a> {
         name: &str,
         range: &Range,
     ) -> Result<VecDeque<Item>, JournalError> {
-        if name == INBOX {
+        if let Some(lane) = Lane::from_name(name) {
             let mut from = u64::try_from(range.from).unwrap_or(0);
             let to = u64::try_from(range.to).unwrap_or(0);
+            let shard = self.options.shard;
             let mut items = VecDeque::new();
             // One read is bounded by bytes: a short one is not the end.
             while from < to {
-                let rows = store.inbox_read(from, usize::try_from(to - from).unwrap_or(usize::MAX))?;
+                let rows = store.inbox_read(shard, lane, from, usize::try_from(to - from).unwrap_or(usize::MAX))?;
                 let Some(last) = rows.last() else { break };
                 from = last.seq + 1;
                 items.extend(rows.into_iter().take_while(|row| row.seq < to).map(Item::Inbox));
@@ -297,7 +319,14 @@ impl<'a> Again<'a> {
         }
     }
 
-    fn take(&mut self, batch: u64, name: &str, item: Item, report: &mut JournalReport) -> Result<(), JournalError> {
+    fn take(
+        &mut self,
+        store: &dyn Store,
+        batch: u64,
+        name: &str,
+        item: Item,
+        report: &mut JournalReport,
+    ) -> Result<(), JournalError> {
         let stamp = match item.head() {
             Head::Operator => self.shard.clock(),
             Head::Record(timestamp) => self.shard.stamp(timestamp),
@@ -308,13 +337,27 @@ impl<'a> Again<'a> {
                 let spec = spec.ok_or_else(|| JournalError::Unconfigured { batch, name: name.to_owned() })?;
                 let headers: Vec<(&str, &[u8])> =
                     record.headers.iter().map(|(k, v)| (k.as_str(), v.as_slice())).collect();
-                self.message(batch, stamp, &Raw { spec, headers: &headers, payload: record.payload.as_deref() }, report)
+                let raw = Raw { spec, headers: &headers, payload: record.payload.as_deref() };
+                self.message(store, batch, stamp, &raw, report)
             }
             Item::Inbox(row) => match &row.entry.body {
-                InboxBody::Message(message) => self.inbox_message(batch, stamp, message, report),
+                InboxBody::Message(message) => self.inbox_message(store, batch, stamp, message, report),
+                InboxBody::Handed(event) => {
+                    report.events += 1;
+                    self.event(store, batch, stamp, &row.entry.scope, (**event).clone(), report)
+                }
                 body => {
-                    if let InboxBody::RulebooksPublished(set) = body {
-                        self.learn(batch, *set)?;
+                    // Its scope had no home when it was appended, and has found one elsewhere since.
+                    if self.is_elsewhere(store, &row.entry.scope)? {
+                        self.shard.count_input(row.entry.id.as_bytes());
+                        return Ok(());
+                    }
+                    match body {
+                        InboxBody::RulebooksPublished(set) => self.learn(batch, *set)?,
+                        InboxBody::Operator { act: OperatorAct::Rewind { position, .. }, .. } => {
+                            self.next.remove(position);
+                        }
+                        _ => {}
                     }
                     self.shard.inbox(stamp, &row.entry);
                     Ok(())
@@ -325,6 +368,7 @@ impl<'a> Again<'a> {
 
     fn inbox_message(
         &mut self,
+        store: &dyn Store,
         batch: u64,
         stamp: Timestamp,
         message: &RawMessage,
@@ -337,7 +381,7 @@ impl<'a> Again<'a> {
             return Ok(());
         };
         let headers: Vec<(&str, &[u8])> = message.headers.iter().map(|(k, v)| (k.as_str(), v.as_bytes())).collect();
-        self.message(batch, stamp, &Raw { spec, headers: &headers, payload: Some(&payload) }, report)
+        self.message(store, batch, stamp, &Raw { spec, headers: &headers, payload: Some(&payload) }, report)
     }
 
     fn dead(&mut self, stamp: Timestamp, payload: &[u8], report: &mut JournalReport) {
@@ -348,6 +392,7 @@ impl<'a> Again<'a> {
 
     fn message(
         &mut self,
+        store: &dyn Store,
         batch: u64,
         stamp: Timestamp,
         raw: &Raw<'_>,
@@ -359,17 +404,52 @@ impl<'a> Again<'a> {
             self.dead(stamp, raw.payload.unwrap_or_default(), report);
             return Ok(());
         }
-        let active = self.shard.active();
-        let evaluator = self.evaluators.get_mut(&active).ok_or(JournalError::RuleSet { batch, set: active })?;
         for event in events {
             report.events += 1;
             let scope = match &raw.spec.scope {
                 Some(expr) => expr.scope(&event).into_owned(),
                 None => DEFAULT_SCOPE.to_owned(),
             };
-            report.matched += u64::from(feed(&mut self.shard, evaluator, stamp, &scope, event));
+            self.event(store, batch, stamp, &scope, event, report)?;
         }
         Ok(())
+    }
+
+    /// Matches an event, and feeds it to its scope where that is at home here.
+    fn event(
+        &mut self,
+        store: &dyn Store,
+        batch: u64,
+        stamp: Timestamp,
+        scope: &str,
+        event: Event<'_>,
+        report: &mut JournalReport,
+    ) -> Result<(), JournalError> {
+        if self.is_elsewhere(store, scope)? {
+            self.shard.reach(stamp);
+            self.shard.count_input(event_input_id(&event).as_bytes());
+            return Ok(());
+        }
+        let active = self.shard.active();
+        let evaluator = self.evaluators.get_mut(&active).ok_or(JournalError::RuleSet { batch, set: active })?;
+        report.matched += u64::from(feed(&mut self.shard, evaluator, stamp, scope, event));
+        Ok(())
+    }
+
+    /// Whether a scope is at home in another shard. A scope never moves; one without a home was never stepped.
+    fn is_elsewhere(&mut self, store: &dyn Store, scope: &str) -> Result<bool, JournalError> {
+        if let Some(own) = own_shard(scope) {
+            return Ok(own != self.options.shard);
+        }
+        let home = match self.homes.get(scope) {
+            Some(home) => *home,
+            None => {
+                let home = store.scope_home(scope)?;
+                self.homes.insert(scope.to_owned(), home);
+                home
+            }
+        };
+        Ok(home.is_some_and(|home| home != self.options.shard))
     }
 }
 

@@ -1,9 +1,10 @@
-//! Virtual time: scenario tests, replays of files, and replays of a live engine's journal.
+//! Virtual time: scenario tests, replays of files, replays of a live engine's journal, and simulated faults.
 //!
 //! Shells around the same core that runs live, never copies of it: [`paramedic_engine::Shard`] decides,
 //! [`paramedic_engine::outbox`] judges what would leave. Nothing leaves.
 
 mod driver;
+pub mod faults;
 mod feed;
 pub mod journal;
 pub mod replay;

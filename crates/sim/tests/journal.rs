@@ -13,12 +13,12 @@ use paramedic_engine::outbox::{Considered, GuardInput, after, consider};
 use paramedic_engine::{EventInput, Limits, Shard, ShardConfig, event_input_id};
 use paramedic_formats::{Message, format};
 use paramedic_model::{
-    Digest, Event, InboxBody, NewInbox, OperatorAct, Outcome, Range, RawMessage, RecordView, Running, Span, Status,
-    Timestamp,
+    Digest, Event, InboxBody, InboxRow, Lane, NewInbox, OperatorAct, Outcome, Range, RawMessage, RecordView, Running,
+    Span, Status, Timestamp,
 };
 use paramedic_rulebook::{Evaluator, RuleSet};
 use paramedic_sim::{JournalOptions, JournalReport, RecordSource, SourceRecord, SourceSpec, replay_journal};
-use paramedic_store::{Batch, DeadLetter, MemoryStore, Position, PositionMove, Store};
+use paramedic_store::{Batch, Claim, DeadLetter, MemoryStore, Position, PositionMove, Store};
 
 /// Records by position.
 type Topics = BTreeMap<String, Vec<SourceRecord>>;
@@ -44,14 +44,14 @@ struct Live {
     epoch: u64,
     topics: Topics,
     next: BTreeMap<String, i64>,
-    inbox_next: i64,
+    inbox_next: BTreeMap<Lane, i64>,
 }
 
 impl Live {
     fn new(topics: Topics, sets: &[Arc<RuleSet>]) -> Self {
         let store = Arc::new(MemoryStore::new());
         let sets: BTreeMap<_, _> = sets.iter().map(|s| (s.digest, Arc::clone(s))).collect();
-        let epoch = store.load_shard(0).unwrap().epoch;
+        let epoch = store.load_shard(0, &Claim::Alone).unwrap().epoch;
         let first = sets.keys().next().copied().unwrap();
         let mut live = Self {
             store,
@@ -60,7 +60,7 @@ impl Live {
             epoch,
             topics,
             next: BTreeMap::new(),
-            inbox_next: 1,
+            inbox_next: Lane::ALL.into_iter().map(|lane| (lane, 1)).collect(),
         };
         live.learn();
         live
@@ -72,7 +72,7 @@ impl Live {
 
     /// Ends without a word, and begins again from the store.
     fn restart(&mut self) {
-        let image = self.store.load_shard(0).unwrap();
+        let image = self.store.load_shard(0, &Claim::Alone).unwrap();
         self.epoch = image.epoch;
         let active = image.scopes.first().map_or(self.shard.active(), |s| s.head.set);
         self.shard = Shard::restore(config(), image.epoch, image.last.as_ref(), active, image.scopes);
@@ -88,7 +88,10 @@ impl Live {
             let taken = records.iter().filter(|r| r.offset >= from && r.timestamp <= cap).take(most).cloned();
             queues.insert(name.clone(), taken.collect());
         }
-        let inbox = self.store.inbox_read(self.inbox_next as u64, most).unwrap();
+        let inbox: BTreeMap<Lane, Vec<InboxRow>> = Lane::ALL
+            .into_iter()
+            .map(|lane| (lane, self.store.inbox_read(0, lane, self.inbox_next[&lane] as u64, most).unwrap()))
+            .collect();
         let mut ranges = BTreeMap::new();
         let mut positions = BTreeMap::new();
         let mut took = |name: &str, from: Option<i64>, range: Range| {
@@ -106,12 +109,12 @@ impl Live {
             });
             took(name, from, Range::of(from.unwrap_or(0), to, views));
         }
-        if let Some(last) = inbox.last() {
-            let from = self.inbox_next;
-            self.inbox_next = last.seq as i64 + 1;
-            took("inbox", (from > 1).then_some(from), Range::of_inbox(from, self.inbox_next, &inbox));
+        for (lane, rows) in inbox.iter().filter(|(_, rows)| !rows.is_empty()) {
+            let to = rows.last().unwrap().seq as i64 + 1;
+            let from = self.inbox_next.insert(*lane, to).unwrap();
+            took(lane.name(), (from > 1).then_some(from), Range::of_inbox(from, to, rows));
         }
-        let (mut at, mut at_inbox) = (BTreeMap::<String, usize>::new(), 0);
+        let (mut at, mut at_inbox) = (BTreeMap::<String, usize>::new(), BTreeMap::<Lane, usize>::new());
         let mut dead = vec![];
         loop {
             let mut heads: Vec<(&str, Head)> = queues
@@ -120,14 +123,16 @@ impl Live {
                     Some((n.as_str(), Head::Record(q.get(at.get(n).copied().unwrap_or(0))?.timestamp)))
                 })
                 .collect();
-            heads.extend(inbox.get(at_inbox).map(|row| {
+            heads.extend(inbox.iter().filter_map(|(lane, rows)| {
+                let row = rows.get(at_inbox.get(lane).copied().unwrap_or(0))?;
                 let operator = row.entry.body.is_operator();
-                ("inbox", if operator { Head::Operator } else { Head::Record(row.entry.at) })
+                Some((lane.name(), if operator { Head::Operator } else { Head::Record(row.entry.at) }))
             }));
             let Some(name) = next_source(heads).map(str::to_owned) else { break };
-            if name == "inbox" {
-                let row = &inbox[at_inbox];
-                at_inbox += 1;
+            if let Some(lane) = Lane::from_name(&name) {
+                let n = at_inbox.entry(lane).or_default();
+                let row = &inbox[&lane][*n];
+                *n += 1;
                 let operator = row.entry.body.is_operator();
                 let stamp = if operator { self.shard.clock() } else { self.shard.stamp(row.entry.at) };
                 match &row.entry.body {
@@ -155,6 +160,7 @@ impl Live {
             changes: finished.changes,
             positions,
             dead_letters: dead,
+            handed: vec![],
             journal: Some(finished.journal),
         };
         self.store.commit(&batch).unwrap();
@@ -205,6 +211,7 @@ impl Live {
                 set: &self.sets[&self.shard.active()],
                 target_busy: false,
                 max_action_age: Span::from_secs(86_400),
+                recovered: None,
             };
             if let Considered::Send(next, mut reports) = consider(&row, &input) {
                 let outcome = Outcome::Succeeded { message: "done".into(), facts: BTreeMap::new() };
