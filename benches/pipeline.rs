@@ -1,20 +1,26 @@
 //! Events per second from a preloaded real-Kafka topic through the whole program, and of a bare consumer of the
-//! same configuration in the same run. Prints one line of JSON.
+//! same configuration in the same run; with SQLite, and with PostgreSQL where DATABASE_URL names one. Prints one line of
+//! JSON a store.
 //!
-//! `KAFKA_BROKERS=... cargo bench --bench pipeline [-- EVENTS]`
+//! `KAFKA_BROKERS=... DATABASE_URL=... cargo bench --bench pipeline [-- EVENTS]`
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr)]
 
+#[path = "../tests/cluster/mod.rs"]
+mod cluster;
 #[path = "../tests/common/mod.rs"]
 mod common;
+#[path = "../tests/support/mod.rs"]
+mod support;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use cluster::in_schema;
 use common::{Broker, EngineProcess, flush, send};
 use paramedic_runtime::config::KafkaConfig;
 use paramedic_runtime::source::kafka::client_config;
-use paramedic_store::{SqliteStore, Store as _};
+use paramedic_store::{Claim, PostgresStore, SqliteStore, Store};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::{Message as _, Offset, TopicPartitionList};
 
@@ -28,10 +34,29 @@ fn main() {
     let topic = broker.topic("bench-pipeline", 1);
     let expected = preload(&broker, &topic, events);
     let bare = bare(&broker, &topic, events);
+    let sqlite = through_the_engine(&broker, &topic, events, &expected, bare, None);
+    if let Ok(database) = std::env::var("DATABASE_URL") {
+        let url = in_schema(&database, &topic.replace('-', "_"));
+        let postgres = through_the_engine(&broker, &topic, events, &expected, bare, Some(&url));
+        let ratio = (postgres / sqlite * 1000.0).round() / 1000.0;
+        println!("{}", serde_json::json!({"bench": "pipeline", "postgres_to_sqlite": ratio}));
+    }
+}
+
+/// Events a second, with the embedded store or that of this URL.
+fn through_the_engine(
+    broker: &Broker,
+    topic: &str,
+    events: u64,
+    expected: &Expected,
+    bare: f64,
+    url: Option<&str>,
+) -> f64 {
     let folder = tempfile::tempdir().unwrap();
     rules(folder.path());
+    let store_line = url.map_or(String::new(), |url| format!("store: \"{url}\"\n"));
     let config = format!(
-        "data: {0}/data\nrules: {0}/rules\nkafka: {{ brokers: \"{1}\" }}\n\
+        "data: {0}/data\nrules: {0}/rules\n{store_line}kafka: {{ brokers: \"{1}\" }}\n\
          sources: [ {{ name: bench, kafka: {{ topic: {topic} }} }} ]\n",
         folder.path().display(),
         broker.address()
@@ -50,21 +75,25 @@ fn main() {
     let (t0, c0) = first.unwrap();
     let engine_rate = (events - c0) as f64 / (last.0 - t0).as_secs_f64();
     engine.stop();
-    let store = SqliteStore::open(&folder.path().join("data/paramedic.db")).unwrap();
+    let store: Box<dyn Store> = match url {
+        Some(url) => Box::new(PostgresStore::open(url).unwrap()),
+        None => Box::new(SqliteStore::open(&folder.path().join("data/paramedic.db")).unwrap()),
+    };
     let counts = store.counts().unwrap();
     let incidents: u64 = counts.incidents.iter().map(|(_, _, n)| n).sum();
-    let position = store.load_shard(0).unwrap().positions[&format!("kafka/{topic}/0")].next;
+    let position = store.load_shard(0, &Claim::Alone).unwrap().positions[&format!("kafka/{topic}/0")].next;
     assert_eq!(incidents, expected.incidents, "incidents are exact");
     assert_eq!(counts.dead_letters, expected.malformed, "dead letters are exact");
     assert_eq!(position, i64::try_from(events).unwrap(), "the position is exact");
     println!(
         "{}",
         serde_json::json!({
-            "bench": "pipeline", "events": events, "engine_events_per_s": engine_rate as u64,
+            "bench": "pipeline", "store": if url.is_some() { "postgres" } else { "sqlite" }, "events": events, "engine_events_per_s": engine_rate as u64,
             "bare_consumer_events_per_s": bare as u64, "ratio": (engine_rate / bare * 1000.0).round() / 1000.0,
             "incidents": incidents, "dead_letters": counts.dead_letters,
         })
     );
+    engine_rate
 }
 
 struct Expected {
@@ -107,8 +136,13 @@ fn preload(broker: &Broker, topic: &str, events: u64) -> Expected {
 
 /// A consumer of the same configuration that only counts bytes.
 fn bare(broker: &Broker, topic: &str, events: u64) -> f64 {
-    let kafka = KafkaConfig { brokers: broker.address(), options: std::collections::BTreeMap::new() };
-    let consumer: BaseConsumer = client_config(&kafka).unwrap().create().unwrap();
+    let kafka = KafkaConfig {
+        brokers: broker.address(),
+        group: None,
+        instance: None,
+        options: std::collections::BTreeMap::new(),
+    };
+    let consumer: BaseConsumer = client_config(&kafka).unwrap().set("group.id", "bench").create().unwrap();
     let mut assignment = TopicPartitionList::new();
     assignment.add_partition_offset(topic, 0, Offset::Beginning).unwrap();
     consumer.assign(&assignment).unwrap();

@@ -75,6 +75,18 @@ fn every_subcommand_has_help() {
         &["status"],
         &["audit"],
         &["audit", "verify"],
+        &["offsets"],
+        &["offsets", "show"],
+        &["offsets", "rewind"],
+        &["dead-letters"],
+        &["dead-letters", "list"],
+        &["dead-letters", "show"],
+        &["backup"],
+        &["archive"],
+        &["archive", "verify"],
+        &["recovered"],
+        &["recovered", "show"],
+        &["recovered", "end"],
     ] {
         assert!(text(&top).contains(args[0]), "{args:?} is not in the overview");
         let mut args = args.to_vec();
@@ -99,6 +111,11 @@ fn what_could_not_run_ends_with_2_and_says_why_on_stderr() {
         (&["replay", "--journal"], "paramedic.db"),
         (&["audit", "verify"], "data folder"),
         (&["status", "--url", "http://127.0.0.1:9"], "no engine answers"),
+        (&["offsets", "show", "--url", "http://127.0.0.1:9"], "no engine answers"),
+        (&["offsets", "rewind", "kafka/t/0"], "--to"),
+        (&["recovered", "end"], "--reason"),
+        (&["backup", "copy.db"], "data folder"),
+        (&["archive", "verify", "nowhere"], "no such folder"),
         (&["resume"], "--reason"),
     ] {
         let out = paramedic(folder.path(), args);

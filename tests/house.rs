@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use paramedic_model::faults;
+
 /// Which project crates each may depend on (docs/ARCHITECTURE.md). Test dependencies are not arrows.
 const ARROWS: [(&str, &[&str]); 9] = [
     ("model", &[]),
@@ -98,4 +100,66 @@ fn clippy(dir: &Path, line: &str) -> Result<(), String> {
         .output()
         .unwrap();
     if out.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&out.stderr).into_owned()) }
+}
+
+/// Every `point("NAME")` of the crates' sources, and how often it stands there.
+fn points_of_the_source() -> BTreeMap<String, usize> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![root().join("crates")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() && !path.ends_with("target") {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                for (at, call) in text.match_indices("point(\"") {
+                    let before = text[..at].chars().next_back().unwrap_or(' ');
+                    if !before.is_alphanumeric() && before != '_' {
+                        let name = text[at + call.len()..].split('"').next().unwrap();
+                        *found.entry(name.to_owned()).or_default() += 1;
+                    }
+                }
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn every_crash_point_of_the_source_is_listed_and_stands_where_it_should() {
+    let listed: BTreeMap<String, usize> = faults::POINTS.into_iter().map(|(name, n)| (name.to_owned(), n)).collect();
+    assert_eq!(listed.len(), faults::POINTS.len(), "a name stands there twice");
+    assert_eq!(points_of_the_source(), listed);
+}
+
+/// What only a build with the feature may hold.
+fn words_of_faults() -> Vec<&'static str> {
+    let points = faults::POINTS.into_iter().map(|(name, _)| name).filter(|name| name.contains('.'));
+    // Words that no library has: OpenSSL knows a random_key too.
+    let bugs = faults::PLANTED.into_iter().filter(|name| *name != "random_key");
+    ["PARAMEDIC_CRASH", "PARAMEDIC_PLANTED", "crash point "].into_iter().chain(bugs).chain(points).collect()
+}
+
+#[test]
+fn what_is_shipped_holds_no_crash_point_and_no_planted_bug() {
+    let target = Path::new(env!("CARGO_BIN_EXE_paramedic")).parent().unwrap();
+    let holds = |path: &Path| -> Vec<&str> {
+        let bytes = std::fs::read(path).unwrap();
+        let finds = |word: &&str| bytes.windows(word.len()).any(|w| w == word.as_bytes());
+        words_of_faults().into_iter().filter(finds).collect()
+    };
+    let built = [target.join("paramedic"), target.with_file_name("release").join("paramedic")];
+    // These tests with the feature were built together with a program that has it.
+    for path in built.iter().filter(|path| path.is_file() && !cfg!(feature = "test-faults")) {
+        assert_eq!(holds(path), Vec::<&str>::new(), "{}", path.display());
+    }
+    // The look itself finds them where they are.
+    let faulty = target.join("paramedic-faulty");
+    if faulty.is_file() {
+        let held = holds(&faulty);
+        for word in ["PARAMEDIC_CRASH", "PARAMEDIC_PLANTED", "crash point ", "commit.before", "dispatch.send"] {
+            assert!(held.contains(&word), "{word} is not in {}: {held:?}", faulty.display());
+        }
+    }
 }

@@ -70,7 +70,7 @@ fn an_event_becomes_an_incident_a_playbook_and_a_verified_fix_and_another_one_pa
     let run = &record["runs"][0];
     assert_eq!((&run["state"], &run["verdict"]), (&json!("succeeded"), &json!("verified")), "{run}");
     let verdicts: Vec<_> = run["outbox"]["verdicts"].as_array().unwrap().iter().map(|v| v["guard"].clone()).collect();
-    assert_eq!(verdicts.len(), 6, "the guards' verdicts are stored: {verdicts:?}");
+    assert_eq!(verdicts.len(), 7, "the guards' verdicts are stored: {verdicts:?}");
     let requests = world.received("/clean-disk");
     assert_eq!(requests.len(), 1);
     assert_eq!(requests[0].header("idempotency-key"), run["outbox"]["key"].as_str());

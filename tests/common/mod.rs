@@ -106,6 +106,21 @@ impl Broker {
         name
     }
 
+    /// The topic goes, and another one takes its name: on a real Kafka.
+    pub fn recreate(&self, name: &str, partitions: i32) {
+        let admin: AdminClient<DefaultClientContext> =
+            ClientConfig::new().set("bootstrap.servers", self.address()).create().unwrap();
+        let runtime = runtime();
+        let gone = runtime.block_on(admin.delete_topics(&[name], &AdminOptions::new())).unwrap();
+        gone.into_iter().for_each(|g| drop(g.expect("the topic goes")));
+        let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+        // The name is free when the deletion is done.
+        eventually("the topic is there again", Duration::from_secs(30), || {
+            let made = runtime.block_on(admin.create_topics([&topic], &AdminOptions::new())).unwrap();
+            made.into_iter().all(|m| m.is_ok()).then_some(())
+        });
+    }
+
     pub fn producer(&self) -> BaseProducer {
         ClientConfig::new()
             .set("bootstrap.servers", self.address())
@@ -143,6 +158,8 @@ pub fn flush(producer: &BaseProducer) {
 /// An engine as its own process: `paramedic run`.
 pub struct EngineProcess {
     child: Child,
+    program: String,
+    environment: Vec<(String, String)>,
     args: Vec<String>,
     cwd: PathBuf,
     pub url: String,
@@ -173,23 +190,71 @@ impl EngineProcess {
 
     /// Any command that ends in an engine at this address, in this folder.
     pub fn spawn_at(folder: &Path, args: Vec<String>, url: &str) -> Self {
+        Self::spawn_program(binary(), folder, args, url)
+    }
+
+    /// Another build of the program.
+    pub fn spawn_program(program: &str, folder: &Path, args: Vec<String>, url: &str) -> Self {
+        Self::spawn_with(program, folder, args, &[], url)
+    }
+
+    /// With more in its environment.
+    pub fn spawn_with(
+        program: &str,
+        folder: &Path,
+        args: Vec<String>,
+        environment: &[(&str, String)],
+        url: &str,
+    ) -> Self {
+        let mut engine = Self::spawn_unawaited(program, folder, args, environment, url);
+        engine.wait_alive();
+        engine
+    }
+
+    /// Does not wait until it answers: it may end before.
+    pub fn spawn_unawaited(
+        program: &str,
+        folder: &Path,
+        args: Vec<String>,
+        environment: &[(&str, String)],
+        url: &str,
+    ) -> Self {
         let log = folder.join("engine.log");
-        let mut engine = Self {
-            child: spawn(folder, &args, &log),
+        let environment: Vec<(String, String)> =
+            environment.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        Self {
+            child: spawn(program, folder, &args, &environment, &log),
+            program: program.to_owned(),
+            environment,
             args,
             cwd: folder.to_owned(),
             url: url.to_owned(),
             log,
             http: reqwest::blocking::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().unwrap(),
-        };
-        engine.wait_alive();
-        engine
+        }
     }
 
     /// Starts the same engine again, after it was killed or stopped.
     pub fn again(&mut self) {
-        self.child = spawn(&self.cwd, &self.args, &self.log);
+        self.child = spawn(&self.program, &self.cwd, &self.args, &self.environment, &self.log);
         self.wait_alive();
+    }
+
+    /// Starts it again as another build, or with another environment.
+    pub fn again_as(&mut self, program: &str, environment: &[(&str, String)]) {
+        self.program = program.to_owned();
+        self.environment = environment.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        self.again();
+    }
+
+    /// Whether the process has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// Whether it answers; a process that was stopped does not.
+    pub fn answers(&self) -> bool {
+        self.http.get(format!("{}/health", self.url)).timeout(Duration::from_millis(500)).send().is_ok()
     }
 
     pub fn wait_alive(&mut self) {
@@ -276,10 +341,17 @@ pub fn binary() -> &'static str {
     env!("CARGO_BIN_EXE_paramedic")
 }
 
-fn spawn(cwd: &Path, args: &[String], log: &Path) -> Child {
+/// The program with crash points and planted bugs; built by tests/real/test.sh.
+pub fn faulty_binary() -> Option<String> {
+    let path = Path::new(binary()).with_file_name("paramedic-faulty");
+    path.is_file().then(|| path.display().to_string())
+}
+
+fn spawn(program: &str, cwd: &Path, args: &[String], environment: &[(String, String)], log: &Path) -> Child {
     let log = std::fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
-    Command::new(binary())
+    Command::new(program)
         .args(args)
+        .envs(environment.iter().map(|(name, value)| (name, value)))
         .current_dir(cwd)
         .stdin(Stdio::null())
         .stdout(Stdio::null())

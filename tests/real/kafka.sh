@@ -9,15 +9,31 @@
 #   kafka.sh delete NAME                         delete a topic
 #   kafka.sh produce TOPIC FILE [--by-key]       lines TIMESTAMP_MS<TAB>KEY<TAB>VALUE (FILE may be -), see Produce.java
 #   kafka.sh tool CLASS [ARG...]                 any tool of Kafka's, e.g. org.apache.kafka.tools.ConsoleProducer
+#   kafka.sh secure COMMAND...                   the same of another broker, which has listeners with TLS and SASL too
 #
-# Needs a JDK (17 or later: Produce.java runs from source) and mvn. Exit 3: one is missing. Exit 1: it failed. Exit 2: misuse.
-# Everything lies under target/real-kafka/; with REAL_KAFKA_DIR a test has a second broker of its own (jars are shared).
+# `secure up` makes a CA, certificates and a password, and prints addresses and files, one KEY=VALUE a line:
+#   KAFKA_BROKERS         without TLS, for tools
+#   KAFKA_SASL_SSL        TLS, and SCRAM-SHA-512 as KAFKA_USER with the password in KAFKA_PASSWORD_FILE
+#   KAFKA_SSL             TLS that asks for a client's certificate: KAFKA_CLIENT_CERT and KAFKA_CLIENT_KEY
+#   KAFKA_SSL_OTHER_NAME  TLS with a certificate that names another host
+#   KAFKA_CA              the CA of all these certificates; KAFKA_OTHER_CA: one that has signed none of them
+#
+# Needs a JDK (17 or later: Produce.java runs from source) and mvn, and for `secure` openssl. Exit 3: one is missing.
+# Exit 1: it failed. Exit 2: misuse.
+# Everything lies under target/real-kafka/, or target/real-kafka-secure/; with REAL_KAFKA_DIR a test has a broker of its
+# own (jars are shared).
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 libs=$root/target/real-kafka/libs
-dir=${REAL_KAFKA_DIR:-$root/target/real-kafka}
+secure=false
+if [[ ${1:-} == secure ]]; then
+    secure=true
+    shift
+fi
+if $secure; then default_dir=$root/target/real-kafka-secure; else default_dir=$root/target/real-kafka; fi
+dir=${REAL_KAFKA_DIR:-$default_dir}
 [[ $dir == /* ]] || dir=$PWD/$dir
 conf=$dir/server.properties
 pid_file=$dir/pid
@@ -33,10 +49,11 @@ need() {
     command -v java >/dev/null || missing+=("java")
     command -v javac >/dev/null || missing+=("javac (a JDK, not only a JRE)")
     command -v mvn >/dev/null || missing+=("mvn")
+    ! $secure || command -v openssl >/dev/null || missing+=("openssl")
     ((${#missing[@]} == 0)) && return
     local list
     list=$(printf '%s, ' "${missing[@]}")
-    say "missing: ${list%, }. On Debian: apt-get install openjdk-17-jdk-headless maven"
+    say "missing: ${list%, }. On Debian: apt-get install openjdk-17-jdk-headless maven openssl"
     exit 3
 }
 
@@ -82,13 +99,16 @@ brokers_or_die() {
 port_is_taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
 # Below the ephemeral range, so that no outgoing connection takes it between here and the broker's bind.
-free_port() {
-    local port
+free_ports() {
+    local port wanted=$1 found=" "
     for _ in {1..100}; do
         port=$((20000 + RANDOM % 12000))
-        port_is_taken "$port" || { echo "$port"; return; }
+        if [[ $found == *" $port "* ]] || port_is_taken "$port"; then continue; fi
+        echo "$port"
+        found+="$port "
+        ((--wanted > 0)) || return 0
     done
-    die "found no free port"
+    die "found no free ports"
 }
 
 configure() {
@@ -128,11 +148,79 @@ PROPERTIES
     echo "KAFKA_BROKERS=127.0.0.1:$port" >"$env_file"
 }
 
+user=paramedic
+tls=$dir/tls
+
+# certificate NAME SAN ISSUER: NAME.key and NAME.pem, signed by ISSUER.
+certificate() {
+    openssl req -new -newkey rsa:2048 -nodes -keyout "$tls/$1.key" -out "$tls/$1.csr" -subj "/CN=$1" 2>/dev/null
+    openssl x509 -req -in "$tls/$1.csr" -CA "$tls/$3.pem" -CAkey "$tls/$3.key" -CAcreateserial -days 7 \
+        -extfile <(printf 'subjectAltName=%s\nbasicConstraints=CA:FALSE\n' "$2") -out "$tls/$1.pem" 2>/dev/null
+}
+
+authority() {
+    openssl req -x509 -newkey rsa:2048 -nodes -keyout "$tls/$1.key" -out "$tls/$1.pem" -days 7 \
+        -subj "/CN=$1 of a test" -addext basicConstraints=critical,CA:TRUE 2>/dev/null
+}
+
+# Certificates are made anew each time: they are good for a week only.
+make_secrets() {
+    rm -rf "$tls"
+    mkdir -p "$tls"
+    chmod 700 "$tls"
+    authority ca
+    authority other-ca
+    certificate server DNS:localhost,IP:127.0.0.1 ca
+    certificate other-name DNS:kafka.example.com ca
+    certificate client DNS:paramedic.example.com ca
+    local name
+    for name in server other-name; do cat "$tls/$name.key" "$tls/$name.pem" >"$tls/$name-store.pem"; done
+    openssl rand -hex 16 | tr -d '\n' >"$tls/password"
+}
+
+# Listeners with TLS beside the plain one.
+configure_secure() {
+    local sasl=$1 ssl=$2 other=$3 plain controller
+    plain=$(sed -n 's/^advertised.listeners=//p' "$conf")
+    controller=$(sed -n 's/^listeners=.*\(CONTROLLER:.*\)$/\1/p' "$conf")
+    local more="SASL_SSL://127.0.0.1:$sasl,SSL://127.0.0.1:$ssl,OTHER_NAME://127.0.0.1:$other"
+    sed -i "s|^listeners=.*|listeners=$plain,$more,$controller|; \
+        s|^advertised.listeners=.*|advertised.listeners=$plain,$more|; \
+        s|^listener.security.protocol.map=.*|&,SASL_SSL:SASL_SSL,SSL:SSL,OTHER_NAME:SSL|" "$conf"
+    cat >>"$conf" <<PROPERTIES
+
+ssl.keystore.type=PEM
+ssl.keystore.location=$tls/server-store.pem
+ssl.truststore.type=PEM
+ssl.truststore.location=$tls/ca.pem
+listener.name.ssl.ssl.client.auth=required
+listener.name.other_name.ssl.keystore.type=PEM
+listener.name.other_name.ssl.keystore.location=$tls/other-name-store.pem
+listener.name.sasl_ssl.sasl.enabled.mechanisms=SCRAM-SHA-512
+listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+PROPERTIES
+    cat >>"$env_file" <<ENV
+KAFKA_SASL_SSL=127.0.0.1:$sasl
+KAFKA_SSL=127.0.0.1:$ssl
+KAFKA_SSL_OTHER_NAME=127.0.0.1:$other
+KAFKA_CA=$tls/ca.pem
+KAFKA_OTHER_CA=$tls/other-ca.pem
+KAFKA_CLIENT_CERT=$tls/client.pem
+KAFKA_CLIENT_KEY=$tls/client.key
+KAFKA_USER=$user
+KAFKA_PASSWORD_FILE=$tls/password
+ENV
+}
+
 format() {
-    local id
+    local id credentials=()
+    if $secure; then
+        credentials=(--add-scram "SCRAM-SHA-512=[name=$user,password=$(cat "$tls/password")]")
+    fi
     id=$(head -c 16 /dev/urandom | base64 | tr '+/' 'AA' | cut -c1-22) # a random Kafka UUID that begins with no dash
     rm -rf "$dir/data"
-    kafka_java 256m kafka.tools.StorageTool format -t "$id" -c "$conf" >"$dir/format.log" 2>&1 \
+    kafka_java 256m kafka.tools.StorageTool format -t "$id" -c "$conf" \
+        "${credentials[@]}" >"$dir/format.log" 2>&1 \
         || { cat "$dir/format.log" >&2; die "formatting $dir/data failed"; }
 }
 
@@ -192,13 +280,15 @@ up() {
         fetch
         rm -f "$pid_file" "$env_file"
         # Another process may take a port between the choice and the bind: choose again, twice.
-        local attempt port controller
+        local attempt ports
         for attempt in 1 2 3; do
             : >"$log"
-            port=$(free_port)
-            controller=$port
-            until ((controller != port)); do controller=$(free_port); done
-            configure "$port" "$controller"
+            mapfile -t ports < <(free_ports 5)
+            configure "${ports[0]}" "${ports[1]}"
+            if $secure; then
+                make_secrets || die "openssl could not make the certificates"
+                configure_secure "${ports[@]:2}"
+            fi
             format
             launch && break
             grep -q "Address already in use" "$log" && ((attempt < 3)) || fail_to_start
@@ -221,7 +311,7 @@ start() {
 
 down() {
     halt_process
-    rm -rf "$dir/data" "$env_file"
+    rm -rf "$dir/data" "$tls" "$env_file"
 }
 
 topic() {

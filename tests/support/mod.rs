@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use paramedic_model::{JournalRow, Range};
 use paramedic_runners::{Behaviour, FakeEndpoint, Received};
-use paramedic_store::{SqliteStore, Store as _};
+use paramedic_store::{Claim, SqliteStore, Store as _};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -296,7 +296,8 @@ impl Books {
         let mut dead: Vec<(String, i64)> =
             store.dead_letters(1_000_000).unwrap().into_iter().map(|d| (d.position, d.offset)).collect();
         dead.sort();
-        let positions = store.load_shard(0).unwrap().positions.into_iter().map(|(name, p)| (name, p.next)).collect();
+        let positions =
+            store.load_shard(0, &Claim::Alone).unwrap().positions.into_iter().map(|(name, p)| (name, p.next)).collect();
         Self { rows, positions, dead }
     }
 
