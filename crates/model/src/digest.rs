@@ -153,11 +153,20 @@ impl Serialize for Running {
     }
 }
 
+/// Where a stored state counts the blocks of 64 bytes that it has taken in: little-endian, behind the eight words.
+const BLOCKS: std::ops::Range<usize> = 32..40;
+/// SHA-256 counts bits in 64 bits: a stored state that claims more would make it overflow.
+const MAX_BLOCKS: u64 = 1 << 54;
+
 impl<'de> Deserialize<'de> for Running {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         let text = <std::borrow::Cow<'de, str>>::deserialize(d)?;
         let mut state = sha2::digest::common::hazmat::SerializedState::<Sha256>::default();
-        if !unhex(&text, &mut state) {
+        let counts_too_much = |state: &[u8]| {
+            let count = state.get(BLOCKS).and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes);
+            count.is_none_or(|blocks| blocks >= MAX_BLOCKS)
+        };
+        if !unhex(&text, &mut state) || counts_too_much(&state) {
             return Err(de::Error::custom("not a stored digest state"));
         }
         Sha256::deserialize(&state).map(Running).map_err(|_| de::Error::custom("not a stored digest state"))
@@ -251,6 +260,12 @@ mod tests {
         }
         assert_eq!(whole.digest(), first.digest());
         assert!(serde_json::from_str::<Running>("\"00\"").is_err());
+        // One that claims to have taken in more than a SHA-256 can count.
+        let stored = serde_json::to_string(&first).unwrap();
+        let absurd = format!("{}ffffffffffffffff{}", &stored[..1 + 64], &stored[1 + 80..]);
+        assert!(serde_json::from_str::<Running>(&absurd).is_err());
+        let blocks = &stored[1 + 64..1 + 80];
+        assert_eq!(blocks, "0700000000000000", "100 rows of 5 bytes are 7 blocks, and a rest");
     }
 
     #[test]
