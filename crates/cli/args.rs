@@ -184,10 +184,37 @@ pub(crate) enum Format {
 }
 
 #[derive(Args)]
+#[command(
+    after_long_help = "A scenario is a timeline, in a file beside the rulebook that ends in .test.yaml:\n\n  \
+        scenario: a full disk is cleaned\n  \
+        given:\n    \
+          cis: [ { name: web-1, class: server, environment: test } ]\n  \
+        steps:\n    \
+          - at: 0s\n      \
+            event: { type: disk.used_pct, kind: metric, ci: web-1, value: 97, labels: { mount: /var } }\n    \
+          - at: 0s\n      \
+            expect: { incident: { state: in_progress }, run: { playbook: clean-disk, target: web-1 } }\n    \
+          - at: 1m\n      \
+            run: succeeded                 # or failed, unknown; page: delivered; operator: ack\n    \
+          - at: 2m\n      \
+            event: { type: disk.used_pct, kind: metric, ci: web-1, value: 61, labels: { mount: /var } }\n    \
+          - at: 4m\n      \
+            expect: { incident: { state: resolved, close_code: Solution provided }, pages: 0 }\n\n\
+        Only what is written is compared. Time is virtual; rulebooks are granted what they ask.\n\
+        Coverage: which rules fire, which of their members, remedies and escalation steps happen, and whether `clear`\n\
+        ever ends an incident. It is printed, and fails nothing without --coverage.\n\n\
+        Exit codes: 0 all passed, 1 a scenario failed or too little is reached, 2 a file is not written as a scenario."
+)]
 pub(crate) struct TestArgs {
     /// Folders of rulebooks with their scenarios (*.test.yaml)
     #[arg(required = true)]
     pub(crate) paths: Vec<PathBuf>,
+    /// Fail where scenarios reach less than so many percent of the rules' parts
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub(crate) coverage: Option<u8>,
+    /// Write a report for CI servers too, in JUnit's XML
+    #[arg(long, value_name = "FILE")]
+    pub(crate) junit: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

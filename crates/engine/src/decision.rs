@@ -2,7 +2,7 @@
 
 use paramedic_model::{
     Alert, AlertKey, CloseCode, CmdbDelta, Digest, Evidence, Id, Incident, IncidentMove, IncidentState, Level, Order,
-    Page, Parked, Run, RunReport, SeenId, Severity, Timer, Timestamp, Verdict,
+    Page, Parked, Run, RunReport, SeenId, Severity, Timer, Timestamp, Verdict, Window,
 };
 use serde::{Deserialize, Serialize};
 
@@ -287,6 +287,16 @@ pub enum Mark {
         /// Which.
         timer: Id,
     },
+    /// A rule's window is opened, or remembers something else.
+    WindowChanged {
+        /// As it is now.
+        window: Box<Window>,
+    },
+    /// A window is closed.
+    WindowGone {
+        /// Which.
+        window: Id,
+    },
     /// Nothing follows from the input, for the reason given.
     Ignored {
         /// Why: one of a few words, a metric's label.
@@ -364,6 +374,8 @@ impl Mark {
             Mark::Matched { .. } => "matched",
             Mark::TimerSet { .. } => "timer_set",
             Mark::TimerGone { .. } => "timer_gone",
+            Mark::WindowChanged { .. } => "window_changed",
+            Mark::WindowGone { .. } => "window_gone",
             Mark::Ignored { why } => why,
         }
     }

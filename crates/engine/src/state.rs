@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use paramedic_model::{
-    Alert, AlertKey, Cmdb, Id, Incident, Parked, Run, ScopeHead, ScopeImage, SeenId, Span, Timer, Timestamp,
+    Alert, AlertKey, Cmdb, Id, Incident, Parked, Run, ScopeHead, ScopeImage, SeenId, Span, Timer, Timestamp, Window,
 };
 
 /// Ids are kept this long after they were last seen.
@@ -55,6 +55,10 @@ pub struct State {
     pub timers: BTreeMap<Id, Timer>,
     /// Timers in the order in which they fire.
     pub due: BTreeSet<(Timestamp, Id)>,
+    /// Windows of rules by id.
+    pub windows: BTreeMap<Id, Box<Window>>,
+    /// Windows, least recently changed first.
+    pub windows_order: BTreeSet<(Timestamp, Id)>,
     /// The CMDB of the scope.
     pub cmdb: Arc<Cmdb>,
     /// What has changed since it was last asked.
@@ -78,6 +82,8 @@ pub struct Dirty {
     pub seen: BTreeSet<SeenId>,
     /// Timers, set or gone.
     pub timers: BTreeSet<Id>,
+    /// Windows, changed or gone.
+    pub windows: BTreeSet<Id>,
     /// CIs, new or changed.
     pub cis: BTreeSet<Id>,
     /// Relations, new.
@@ -118,6 +124,10 @@ impl State {
         for timer in image.timers {
             state.due.insert((timer.due, timer.id));
             state.timers.insert(timer.id, timer);
+        }
+        for window in image.windows {
+            state.windows_order.insert((window.touched, window.id));
+            state.windows.insert(window.id, Box::new(window));
         }
         let mut cmdb = Cmdb::default();
         image.cis.into_iter().for_each(|ci| cmdb.put(ci));

@@ -227,7 +227,7 @@ impl Cx<'_> {
 }
 
 /// `rulebook/rule@digest`, as history names an actor.
-fn actor(set: &RuleSet, rule: &Rule) -> String {
+pub fn actor(set: &RuleSet, rule: &Rule) -> String {
     let book = set.rulebook_of(rule);
     let digest = book.digest.to_string();
     format!("{}/{}@{}", book.name, rule.name, &digest[..12])

@@ -3,17 +3,17 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Alert, AlertKey, Ci, HistoryRow, Id, Incident, OutboxRow, Page, Parked, Relation, Run, ScopeHead, Timestamp,
+    Alert, AlertKey, Ci, HistoryRow, Id, Incident, OutboxRow, Page, Parked, Relation, Run, ScopeHead, Timestamp, Window,
 };
 
 /// Something to be done at an instant of the shard's clock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timer {
-    /// Digest of (incident, what); setting it again moves it.
+    /// Digest of (owner, what); setting it again moves it.
     pub id: Id,
     /// When.
     pub due: Timestamp,
-    /// For which incident.
+    /// For which incident, or window.
     pub incident: Id,
     /// What.
     pub what: TimerKind,
@@ -85,6 +85,10 @@ pub struct ScopeChanges {
     /// Fired or withdrawn.
     pub timers_gone: Vec<Id>,
     /// New or changed.
+    pub windows: Vec<Window>,
+    /// Closed.
+    pub windows_gone: Vec<Id>,
+    /// New or changed.
     pub cis: Vec<Ci>,
     /// New.
     pub relations: Vec<Relation>,
@@ -122,6 +126,8 @@ pub struct ScopeImage {
     pub seen: Vec<(SeenId, Timestamp)>,
     /// Timers.
     pub timers: Vec<Timer>,
+    /// Windows of rules.
+    pub windows: Vec<Window>,
     /// The CMDB.
     pub cis: Vec<Ci>,
     /// The CMDB.

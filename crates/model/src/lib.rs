@@ -19,6 +19,7 @@ pub mod outbox;
 pub mod playbook;
 pub mod run;
 pub mod time;
+pub mod window;
 
 pub use alert::{Alert, AlertKey, Parked};
 pub use autonomy::{Autonomy, Grant, Grants};
@@ -38,3 +39,4 @@ pub use outbox::{GuardSays, GuardVerdict, Order, OutboxRow, OutboxState, Outcome
 pub use playbook::{BadParameter, Effect, OnUnknown, Parameter, ParameterType, Playbook, ResultIn};
 pub use run::{Page, Run, RunState, Target, Verdict};
 pub use time::{Span, TimeError, Timestamp};
+pub use window::{Window, WindowBody};

@@ -147,8 +147,9 @@ impl Evaluator {
 
     fn add_conditions(&mut self, compiler: &Compiler, rule: &Rule) {
         let verifies = rule.remedy.iter().enumerate().filter_map(|(i, s)| Some((Purpose::Verify(i), s.verify.when?)));
-        let clear = rule.clear.map(|ix| (Purpose::Clear, ix));
-        for (purpose, ix) in [(Purpose::When, rule.when)].into_iter().chain(clear).chain(verifies) {
+        let when = rule.pattern.when().map(|ix| (Purpose::When, ix));
+        let clear = rule.clear_when().map(|ix| (Purpose::Clear, ix));
+        for (purpose, ix) in when.into_iter().chain(clear).chain(verifies) {
             let Some(text) = self.set.exprs.get(ix.0 as usize) else { continue };
             let Ok(ast) = compiler.parse(&text.text, Role::Condition) else { continue };
             let Some(expr) = expression(&ast) else { continue };

@@ -6,7 +6,7 @@ use paramedic_model::{Digest, Grants};
 
 use crate::diagnostics::{At, Report};
 use crate::read::expr::Reader;
-use crate::read::meaning::{NormalForms, of_book, of_set};
+use crate::read::meaning::{NormalForms, of_book, of_set, shape_of};
 use crate::read::yaml::Node;
 use crate::read::{book, catalogue, yaml};
 use crate::script::compile::Compiler;
@@ -163,6 +163,9 @@ impl Loading {
         }
         let forms = NormalForms(&self.normal_forms);
         let mut set = self.set;
+        for rule in &mut set.rules {
+            rule.shape = shape_of(rule, &forms);
+        }
         for book in &mut set.rulebooks {
             let rules: Vec<_> = book.rules.iter().filter_map(|ix| set.rules.get(ix.0 as usize)).collect();
             book.digest = of_book(book, &rules, &forms);

@@ -114,6 +114,13 @@ pub struct IncidentSpec {
     pub close_after: Span,
 }
 
+impl IncidentSpec {
+    /// The default of `reopen`.
+    pub const REOPEN: Span = Span::from_secs(30 * 60);
+    /// The default of `close_after`.
+    pub const CLOSE_AFTER: Span = Span::from_secs(24 * 3600);
+}
+
 /// Which CI a run acts on.
 #[derive(Clone, Debug, PartialEq)]
 pub enum TargetSpec {
@@ -141,6 +148,8 @@ pub struct RemedyStep {
     pub playbook: String,
     /// On what.
     pub target: TargetSpec,
+    /// Only if this holds, asked when it is its turn; false when what it asks for is unknown.
+    pub only_if: Option<ExprIx>,
     /// Parameters.
     pub with: BTreeMap<String, Field<Value>>,
     /// Evidence.
@@ -182,6 +191,257 @@ pub struct EscalationStep {
     pub raise: Option<Raise>,
 }
 
+/// A condition of a pattern by its part: which of a rule's conditions held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Slot {
+    /// A member of `all`, `sequence`, `any`, `not_all`, by position from 0.
+    Member(u8),
+    /// `unless`.
+    Unless,
+    /// `alive`: proves that the feed lives.
+    Alive,
+}
+
+/// One part of a pattern of several.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Member {
+    /// Its name; expressions after it read its event by this name.
+    pub name: String,
+    /// Its condition. Its event goes by `event` and by the member's name; it may read earlier members by theirs.
+    pub when: ExprIx,
+    /// Which earlier members it reads, by position: it is asked again in the window, with their events.
+    pub reads: Vec<u8>,
+}
+
+/// How members must come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Together {
+    /// All of them, in any order.
+    All,
+    /// All of them, in this order.
+    Sequence,
+    /// The first of them.
+    Any,
+    /// One came, and after `within` not all did.
+    NotAll,
+}
+
+/// What is computed over a sliding window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Measured {
+    /// Mean of the samples.
+    Avg,
+    /// Least.
+    Min,
+    /// Greatest.
+    Max,
+    /// Sum of the samples.
+    Sum,
+    /// Increase a second of a counter, from the window's first sample to its last.
+    Rate,
+}
+
+/// A comparison with a number, as in `is: ">= 90"`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Bound {
+    /// `> x`.
+    Above(f64),
+    /// `>= x`.
+    AtLeast(f64),
+    /// `< x`.
+    Below(f64),
+    /// `<= x`.
+    AtMost(f64),
+    /// `== x`.
+    Equal(f64),
+    /// `!= x`.
+    Unequal(f64),
+}
+
+impl Bound {
+    /// Whether a value is so.
+    pub fn holds(self, value: f64) -> bool {
+        match self {
+            Bound::Above(x) => value > x,
+            Bound::AtLeast(x) => value >= x,
+            Bound::Below(x) => value < x,
+            Bound::AtMost(x) => value <= x,
+            Bound::Equal(x) => value == x,
+            Bound::Unequal(x) => value != x,
+        }
+    }
+}
+
+/// Which CIs: every part that is given must fit.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CiFilter {
+    /// Its class.
+    pub class: Option<String>,
+    /// Its environment.
+    pub environment: Option<String>,
+    /// Attributes, as text.
+    pub attributes: BTreeMap<String, String>,
+}
+
+/// What a rule waits for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Pattern {
+    /// An event for which the condition holds.
+    Event {
+        /// The condition. Without a word on `status` or `phase` it has FIRING and the normal phase implied; that is
+        /// already part of what [`crate::Evaluator::matches`] answers.
+        when: ExprIx,
+    },
+    /// So many in a sliding window; fires on crossing, re-arms below or on clear.
+    Count {
+        /// As in [`Pattern::Event`].
+        when: ExprIx,
+        /// How many: occurrences of alerts, samples of the rest.
+        at_least: u32,
+        /// The window's length.
+        within: Span,
+        /// And so many different values of an expression.
+        distinct: Option<(ExprIx, u32)>,
+    },
+    /// A number computed over a sliding window of 12 panes.
+    Measure {
+        /// Which events are samples.
+        when: ExprIx,
+        /// What is computed.
+        measured: Measured,
+        /// Of which value of each event.
+        of: ExprIx,
+        /// The window's length.
+        over: Span,
+        /// Fires when it becomes so.
+        is: Bound,
+    },
+    /// Nothing satisfied the condition for so long, on the source's own progress.
+    Absent {
+        /// What should come. Status and phase are implied as in `clear`: any sign of life counts.
+        when: ExprIx,
+        /// For how long it must not come.
+        within: Span,
+        /// For each of these CIs; `None`: per `by`, armed by the first that came.
+        for_each: Option<CiFilter>,
+        /// What proves that the feed lives; `None`: any event of the same source.
+        alive: Option<ExprIx>,
+    },
+    /// Several, joined by `by`.
+    Members {
+        /// How.
+        together: Together,
+        /// Which, in the order as written.
+        members: Vec<Member>,
+        /// From the first to the last; `None` for `any` only.
+        within: Option<Span>,
+        /// And this did not come within.
+        unless: Option<ExprIx>,
+    },
+    /// A step of a record.
+    Upon {
+        /// `incident.opened`, `run.failed`...
+        step: String,
+        /// Which ones; reads the record by its kind (`incident`, `run`, `ci`, `alert`).
+        when: Option<ExprIx>,
+        /// So many within so long, as [`Pattern::Count`].
+        count: Option<(u32, Span, Option<(ExprIx, u32)>)>,
+    },
+    /// A schedule.
+    Every {
+        /// Five fields as in cron: minute, hour, day of month, month, day of week.
+        cron: String,
+        /// A zone of the IANA database; default UTC.
+        timezone: String,
+    },
+}
+
+impl Pattern {
+    /// The condition on events that stands in `when`, `count`, `measure` or `absent`.
+    pub fn when(&self) -> Option<ExprIx> {
+        match self {
+            Pattern::Event { when }
+            | Pattern::Count { when, .. }
+            | Pattern::Measure { when, .. }
+            | Pattern::Absent { when, .. } => Some(*when),
+            Pattern::Members { .. } | Pattern::Upon { .. } | Pattern::Every { .. } => None,
+        }
+    }
+}
+
+/// What recovery looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clear {
+    /// A condition on events.
+    When(ExprIx),
+    /// No match for so long, while the source is alive.
+    Quiet(Span),
+}
+
+/// Which CI a rule is about, where it is not the event's.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AboutSpec {
+    /// The CI whose name or id the expression gives, of this class where one is given.
+    Named {
+        /// Its class.
+        class: Option<String>,
+        /// Its name.
+        name: ExprIx,
+    },
+    /// The one CI that is related so to the event's.
+    Related {
+        /// `parent descriptor::child descriptor`, as in the CMDB.
+        relation: String,
+        /// Only those with this value of the attribute `role`.
+        role: Option<String>,
+    },
+}
+
+/// Somebody is told, without an incident.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NotifySpec {
+    /// Whom.
+    pub to: String,
+    /// One line.
+    pub summary: Template,
+}
+
+/// An event to a topic that no source reads.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EmitSpec {
+    /// Where to.
+    pub topic: String,
+    /// Its fields: `type`, `ci`, `severity`, `summary`, `value` and the labels.
+    pub event: BTreeMap<String, Field<Value>>,
+    /// Its labels.
+    pub labels: BTreeMap<String, Field<Value>>,
+}
+
+/// Further matches of the rules after it are kept from pages and runs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SuppressSpec {
+    /// For how long.
+    pub span: Span,
+    /// Why, for people.
+    pub reason: String,
+}
+
+/// The incident of a key is resolved.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ResolveSpec {
+    /// Whose incident: the rule of this rulebook that opened it, with the same `by`.
+    pub rule: String,
+    /// Close notes.
+    pub notes: Template,
+}
+
+/// Attributes of the CI that it is about.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CiSpec {
+    /// By name.
+    pub attributes: BTreeMap<String, Field<Value>>,
+}
+
 /// One rule.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rule {
@@ -191,21 +451,63 @@ pub struct Rule {
     pub rulebook: usize,
     /// Its name, unique in its rulebook.
     pub name: String,
+    /// Names that it had before: what was opened under them is its own.
+    pub formerly: Vec<String>,
     /// Where it stands.
     pub place: Place,
-    /// The condition. Without a word on `status` or `phase` it has FIRING and the normal phase implied; that is
-    /// already part of what [`crate::Evaluator::matches`] answers.
-    pub when: ExprIx,
+    /// Digest of its pattern and `by`: windows of another shape are not gone on with.
+    pub shape: Digest,
+    /// What it waits for.
+    pub pattern: Pattern,
+    /// `for`: what it waits for held, and was not cleared, for so long.
+    pub stays: Option<Span>,
+    /// Waits so long after the first, then fires once with all of them.
+    pub settle: Option<Span>,
+    /// Limits actions other than incidents to once per `by` in so long.
+    pub once: Option<Span>,
+    /// Only if no other live rule's condition matched the event.
+    pub fallback: bool,
     /// What counts as the same thing; `None`: the alert.
     pub by: Option<Vec<ExprIx>>,
+    /// The CI, where it is not the event's.
+    pub about: Option<AboutSpec>,
+    /// And only if this holds, asked when it fires.
+    pub only_if: Option<ExprIx>,
     /// What recovery looks like; `None`: every contributing alert is resolved.
-    pub clear: Option<ExprIx>,
+    pub clear: Option<Clear>,
     /// The incident.
-    pub incident: IncidentSpec,
+    pub incident: Option<IncidentSpec>,
     /// Tried in order until one is verified.
     pub remedy: Vec<RemedyStep>,
     /// Who is told, and when.
     pub escalate: Vec<EscalationStep>,
+    /// Who is told without an incident.
+    pub notify: Vec<NotifySpec>,
+    /// What is sent on.
+    pub emit: Vec<EmitSpec>,
+    /// What is held back.
+    pub suppress: Option<SuppressSpec>,
+    /// What is resolved.
+    pub resolve: Option<ResolveSpec>,
+    /// What is written to the CI.
+    pub ci: Option<CiSpec>,
+    /// A script that returns intents.
+    pub then: Option<ExprIx>,
+}
+
+impl Rule {
+    /// The condition that clears, where there is one.
+    pub fn clear_when(&self) -> Option<ExprIx> {
+        match self.clear {
+            Some(Clear::When(ix)) => Some(ix),
+            Some(Clear::Quiet(_)) | None => None,
+        }
+    }
+
+    /// Whether one matching event fires it at once, without a window.
+    pub fn is_immediate(&self) -> bool {
+        matches!(self.pattern, Pattern::Event { .. }) && self.stays.is_none() && self.settle.is_none()
+    }
 }
 
 /// Everything that decides: rulebooks, catalogue, grants. Checked; immutable.

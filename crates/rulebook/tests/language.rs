@@ -51,7 +51,7 @@ fn the_rulebook_of_the_manual_loads() {
     assert_eq!(rule.remedy.len(), 2);
     assert_eq!(rule.remedy[0].verify, Verify { when: None, within: Span::from_secs(300), hold: Span::from_secs(60) });
     assert_eq!(rule.remedy[1].with["percent"], Field::Given(json!(20)));
-    assert_eq!(rule.incident.reopen, Span::from_secs(1800));
+    assert_eq!(rule.incident.as_ref().unwrap().reopen, Span::from_secs(1800));
     assert_eq!(rule.escalate[2].at, EscalateAt::Unacknowledged(Span::from_secs(3600)));
     let book = set.rulebook_of(rule);
     assert_eq!((book.autonomy, set.autonomy(book)), (Autonomy::Auto, Autonomy::Record));
@@ -80,14 +80,17 @@ fn the_rule_opens_clears_and_computes_its_values() {
     assert_eq!(e.by(RuleIx(0), &nameless), Err(EvalError::Missing("event.labels.mount".into())));
 
     let rule = set.rule(RuleIx(0));
-    assert_eq!(e.render(&rule.incident.summary, &full, Some("web-1")), "Disk /var on web-1 is 93 % full");
+    assert_eq!(
+        e.render(&rule.incident.as_ref().unwrap().summary, &full, Some("web-1")),
+        "Disk /var on web-1 is 93 % full"
+    );
     let ci = |name: &str| -> Ci {
         serde_json::from_value(json!({"id": Ci::id_of("default", "server", name), "class": "server", "name": name}))
             .unwrap()
     };
     let (mut cmdb, about) = (Cmdb::default(), ci("web-1"));
     cmdb.put(about.clone());
-    let impact = rule.incident.impact.as_ref().unwrap();
+    let impact = rule.incident.as_ref().unwrap().impact.as_ref().unwrap();
     let at = |cmdb: &Cmdb| Arc::new(cmdb.clone());
     let few = at(&cmdb);
     let ctx = Ctx { event: &full, about: Some(&about), cmdb: &few, now: Timestamp::EPOCH };

@@ -9,10 +9,11 @@ use paramedic_rulebook::{Loaded, load};
 /// Longest rulebook file, in bytes.
 const MAX_FILE: u64 = 1 << 20;
 
-/// A file of scenarios, to be run and not to be loaded: `*.test.yaml`.
+/// A file of scenarios, to be run and not to be loaded: `*.test.yaml`, `*.scenarios.yaml`, `scenarios.yaml`.
 pub fn is_scenario(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
-    name.ends_with(".test.yaml") || name.ends_with(".test.yml")
+    let stem = name.strip_suffix(".yaml").or_else(|| name.strip_suffix(".yml"));
+    stem.is_some_and(|stem| stem == "scenarios" || stem.ends_with(".scenarios") || stem.ends_with(".test"))
 }
 
 /// All YAML files below a folder (or one file), by path, sorted. Hidden files and folders are passed over.

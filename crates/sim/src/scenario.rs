@@ -17,16 +17,23 @@
 //! step: then pages wait for those.
 
 mod book;
+mod coverage;
+mod difference;
 mod expect;
 mod parse;
+mod places;
 mod play;
 
 use std::fmt;
 use std::sync::Arc;
 
 use paramedic_model::Timestamp;
-use paramedic_rulebook::RuleSet;
+use paramedic_rulebook::{Place, RuleSet};
 use serde::Serialize;
+
+pub use coverage::{Coverage, Missed, Part, Reached};
+pub use difference::{FailedStep, Miss};
+use places::Places;
 
 /// 2026-01-01T00:00:00Z: virtual time begins here.
 pub const BEGINNING: Timestamp = Timestamp::from_secs(1_767_225_600);
@@ -36,12 +43,17 @@ pub const BEGINNING: Timestamp = Timestamp::from_secs(1_767_225_600);
 pub struct ScenarioResult {
     /// As written.
     pub name: String,
+    /// Where it begins.
+    pub place: Place,
     /// Every expectation was met.
     pub passed: bool,
-    /// What was not: step, instant, what was expected and what was found.
-    pub failures: Vec<String>,
+    /// The steps whose expectations were not met.
+    pub failures: Vec<FailedStep>,
     /// What happened: instant, step of a record, reason.
     pub timeline: Vec<String>,
+    /// Which parts of the rules it reached.
+    #[serde(skip)]
+    pub reached: Reached,
 }
 
 impl fmt::Display for ScenarioResult {
@@ -51,7 +63,7 @@ impl fmt::Display for ScenarioResult {
         }
         write!(f, "FAILED: {}", self.name)?;
         for failure in &self.failures {
-            write!(f, "\n  {failure}")?;
+            write!(f, "\n{failure}")?;
         }
         f.write_str("\n  what happened:")?;
         if self.timeline.is_empty() {
@@ -66,10 +78,10 @@ impl fmt::Display for ScenarioResult {
 
 /// A scenario cannot be run: it is not written as one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{file}: {scenario}: {message}")]
+#[error("{place}: {scenario}: {message}")]
 pub struct ScenarioError {
-    /// The file, as given.
-    pub file: String,
+    /// Where.
+    pub place: Place,
     /// `scenario "..."`, or its number where it has no name.
     pub scenario: String,
     /// What is wrong, and what is expected.
@@ -81,15 +93,16 @@ pub struct ScenarioError {
 /// # Errors
 /// When one of them is not written as a scenario; a scenario that fails is a result.
 pub fn run_scenarios(set: Arc<RuleSet>, file: &str, text: &str) -> Result<Vec<ScenarioResult>, ScenarioError> {
-    let scenarios = parse::parse(file, text)?;
-    scenarios
-        .into_iter()
-        .map(|scenario| {
-            play::play(&set, &scenario).map_err(|message| ScenarioError {
-                file: file.to_owned(),
-                scenario: format!("scenario {:?}", scenario.name),
-                message,
-            })
-        })
-        .collect()
+    let places = Places::of(file, text);
+    let scenarios = parse::parse(text, &places)?;
+    let mut results = Vec::with_capacity(scenarios.len());
+    for scenario in scenarios {
+        let played = play::play(&set, &scenario, &places).map_err(|(step, message)| {
+            let path = step.map_or_else(|| "given".to_owned(), |step| format!("steps/{step}"));
+            let place = places.at(scenario.document, &path);
+            ScenarioError { place, scenario: format!("scenario {:?}", scenario.name), message }
+        })?;
+        results.push(played);
+    }
+    Ok(results)
 }

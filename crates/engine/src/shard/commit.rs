@@ -126,6 +126,12 @@ pub(super) fn drain(name: &str, scope: &mut Scope) -> ScopeChanges {
             None => changes.timers_gone.push(id),
         }
     }
+    for id in dirty.windows {
+        match state.windows.get(&id) {
+            Some(window) => changes.windows.push((**window).clone()),
+            None => changes.windows_gone.push(id),
+        }
+    }
     changes.cis.extend(dirty.cis.iter().filter_map(|id| state.cmdb.get(*id).cloned()));
     changes.relations.extend(dirty.relations);
     changes

@@ -226,6 +226,19 @@ impl State {
                     self.dirty.timers.insert(*timer);
                 }
             }
+            Mark::WindowChanged { window } => {
+                if let Some(old) = self.windows.insert(window.id, window.clone()) {
+                    self.windows_order.remove(&(old.touched, old.id));
+                }
+                self.windows_order.insert((window.touched, window.id));
+                self.dirty.windows.insert(window.id);
+            }
+            Mark::WindowGone { window } => {
+                if let Some(old) = self.windows.remove(window) {
+                    self.windows_order.remove(&(old.touched, old.id));
+                    self.dirty.windows.insert(*window);
+                }
+            }
             Mark::Ignored { .. } => {}
         }
     }

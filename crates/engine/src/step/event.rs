@@ -186,7 +186,7 @@ impl Cx<'_> {
         self.mark(Mark::AlertClosed { alert: key.clone(), time });
         for id in incidents {
             let Some(incident) = self.state.incidents.get(&id).filter(|i| i.state.is_open()) else { continue };
-            let by_alerts = self.rule_of(incident).is_none_or(|(_, rule)| rule.clear.is_none());
+            let by_alerts = self.rule_of(incident).is_none_or(|(_, rule)| rule.clear_when().is_none());
             if by_alerts && self.state.all_ended(id) {
                 self.on_evidence(id, event, time);
             }

@@ -62,7 +62,7 @@ impl Cx<'_> {
         let Some((_, rule)) = self.state.incidents.get(&id).and_then(|i| self.rule_of(i)) else { return Span::ZERO };
         match run.filter(|r| r.started_at.is_some()).and_then(|r| super::remedy::index(&r.step)) {
             Some(step) => rule.remedy.get(step).map_or(Span::ZERO, |s| s.verify.hold),
-            None => rule.incident.hold,
+            None => rule.incident.map_or(Span::ZERO, |spec| spec.hold),
         }
     }
 

@@ -4,7 +4,7 @@ use paramedic_model::{
     AlertKey, Id, Incident, IncidentMove, IncidentState, Level, OwnedEvent, Plan, RunState, Severity, Span, TimerKind,
     Timestamp, incident,
 };
-use paramedic_rulebook::{Ctx, EvalError, Rule, RuleIx, RuleSet};
+use paramedic_rulebook::{Ctx, EvalError, IncidentSpec, Rule, RuleIx, RuleSet};
 use serde_json::{Value, json};
 
 use super::event::worst;
@@ -38,7 +38,9 @@ impl Cx<'_> {
 
     /// Within `reopen` of its resolving, by the rule that it was opened under.
     fn may_reopen(&self, incident: &Incident, now_matched: &Rule) -> bool {
-        let span = self.rule_of(incident).map_or(now_matched.incident.reopen, |(_, rule)| rule.incident.reopen);
+        let opened_under = self.rule_of(incident).map(|(_, rule)| rule);
+        let rule = opened_under.as_ref().unwrap_or(now_matched);
+        let span = rule.incident.as_ref().map_or(IncidentSpec::REOPEN, |spec| spec.reopen);
         let resolved = incident.resolved_at.filter(|_| incident.state == IncidentState::Resolved);
         resolved.is_some_and(|at| span > Span::ZERO && self.now.since(at) <= span)
     }
@@ -72,7 +74,7 @@ impl Cx<'_> {
         };
         let book = set.rulebook_of(rule);
         let shadow = set.autonomy(book) == paramedic_model::Autonomy::Observe;
-        let key = match &rule.incident.key {
+        let key = match rule.incident.as_ref().and_then(|spec| spec.key.as_ref()) {
             Some(exprs) => {
                 let ctx = Ctx { event, about: None, cmdb: &self.state.cmdb, now: self.now };
                 let parts: Result<Vec<Value>, _> = exprs.iter().map(|e| evaluator.eval(*e, &ctx)).collect();
@@ -105,9 +107,10 @@ impl Cx<'_> {
         if self.state.incidents.len() >= kept {
             return self.on_too_many(event, kept, "open or resolved");
         }
+        let Some(spec) = &rule.incident else { return };
         let who = actor(set, rule);
         let incident =
-            Incident { alerts: vec![alert.clone()], ..self.new_incident(event, set, rule, by, correlation_key) };
+            Incident { alerts: vec![alert.clone()], ..self.new_incident(event, set, rule, spec, by, correlation_key) };
         let id = incident.id;
         let reason = match &incident.about {
             Some(about) => format!("{} on {about}", rule.name),
@@ -124,11 +127,11 @@ impl Cx<'_> {
         event: &OwnedEvent,
         set: &RuleSet,
         rule: &Rule,
+        spec: &IncidentSpec,
         by: Vec<Value>,
         correlation_key: Id,
     ) -> Incident {
         let book = set.rulebook_of(rule);
-        let spec = &rule.incident;
         let about = self.state.cmdb.identify(&event.ci).ok();
         let named = event.ci.best().map(str::to_owned);
         let ctx = Ctx { event, about, cmdb: &self.state.cmdb, now: self.now };

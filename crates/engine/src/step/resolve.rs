@@ -1,7 +1,7 @@
 //! How an incident ends: resolved, and closed after a while; and every other move of its lifecycle.
 
-use paramedic_model::{CloseCode, Evidence, Id, IncidentMove, Span, TimerKind, incident};
-use paramedic_rulebook::Rule;
+use paramedic_model::{CloseCode, Evidence, Id, IncidentMove, TimerKind, incident};
+use paramedic_rulebook::{IncidentSpec, Rule};
 
 use super::Cx;
 use crate::decision::{Mark, Step};
@@ -32,7 +32,7 @@ impl Cx<'_> {
             }
         }
         self.ci_recovered(id, who);
-        let close_after = rule.map_or(Span::from_secs(24 * 3600), |r| r.incident.close_after);
+        let close_after = rule.and_then(|r| r.incident).map_or(IncidentSpec::CLOSE_AFTER, |spec| spec.close_after);
         self.set_timer(id, TimerKind::Close, self.now.plus(close_after));
     }
 

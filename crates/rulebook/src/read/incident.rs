@@ -26,8 +26,8 @@ pub(crate) fn read(reader: &mut Reader<'_, '_>, node: &Node) -> Option<IncidentS
         assign: fields.text("assign", reader.report),
         category: fields.text("category", reader.report),
         hold: fields.span("hold", Span::ZERO, reader.report),
-        reopen: fields.span("reopen", Span::from_secs(30 * 60), reader.report),
-        close_after: fields.span("close_after", Span::from_secs(24 * 3600), reader.report),
+        reopen: fields.span("reopen", IncidentSpec::REOPEN, reader.report),
+        close_after: fields.span("close_after", IncidentSpec::CLOSE_AFTER, reader.report),
         summary: summary?,
     })
 }

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 use crate::{
-    EscalateAt, EscalationStep, ExprIx, Field, IncidentSpec, Raise, RemedyStep, Rule, Rulebook, TargetSpec, Template,
-    TemplatePart,
+    AboutSpec, Clear, EscalateAt, EscalationStep, ExprIx, Field, IncidentSpec, Pattern, Raise, RemedyStep, Rule,
+    Rulebook, TargetSpec, Template, TemplatePart,
 };
 
 /// Expressions without comments and layout, by number.
@@ -50,16 +50,81 @@ pub(crate) fn of_set(books: &[Rulebook], playbooks: &BTreeMap<String, Playbook>,
     }))
 }
 
+/// The digest of what a rule's windows depend on.
+pub(crate) fn shape_of(rule: &Rule, forms: &NormalForms<'_>) -> Digest {
+    Digest::of(&json!([of_pattern(&rule.pattern, forms), rule.stays, rule.settle, forms.all(&rule.by)]))
+}
+
 fn of_rule(rule: &Rule, forms: &NormalForms<'_>) -> Value {
     json!({
         "rule": rule.name,
-        "when": forms.of(rule.when),
+        "formerly": rule.formerly,
+        "pattern": of_pattern(&rule.pattern, forms),
+        "for": rule.stays,
+        "settle": rule.settle,
+        "once": rule.once,
+        "fallback": rule.fallback,
         "by": forms.all(&rule.by),
-        "clear": rule.clear.map(|ix| forms.of(ix)),
-        "incident": of_incident(&rule.incident, forms),
+        "about": rule.about.as_ref().map(|about| of_about(about, forms)),
+        "only_if": rule.only_if.map(|ix| forms.of(ix)),
+        "clear": match rule.clear {
+            Some(Clear::When(ix)) => forms.of(ix),
+            Some(Clear::Quiet(span)) => json!({ "quiet": span }),
+            None => Value::Null,
+        },
+        "incident": rule.incident.as_ref().map(|spec| of_incident(spec, forms)),
         "remedy": rule.remedy.iter().map(|s| of_remedy(s, forms)).collect::<Vec<_>>(),
         "escalate": rule.escalate.iter().map(of_escalation).collect::<Vec<_>>(),
+        "notify": rule.notify.iter().map(|n| json!([n.to, of_template(&n.summary)])).collect::<Vec<_>>(),
+        "emit": rule.emit.iter().map(|e| json!([e.topic, of_fields(&e.event, forms), of_fields(&e.labels, forms)]))
+            .collect::<Vec<_>>(),
+        "suppress": rule.suppress.as_ref().map(|s| json!([s.span, s.reason])),
+        "resolve": rule.resolve.as_ref().map(|r| json!([r.rule, of_template(&r.notes)])),
+        "ci": rule.ci.as_ref().map(|ci| of_fields(&ci.attributes, forms)),
+        "then": rule.then.map(|ix| forms.of(ix)),
     })
+}
+
+fn of_pattern(pattern: &Pattern, forms: &NormalForms<'_>) -> Value {
+    let distinct = |d: &Option<(ExprIx, u32)>| d.map(|(ix, n)| json!([forms.of(ix), n]));
+    match pattern {
+        Pattern::Event { when } => json!({ "when": forms.of(*when) }),
+        Pattern::Count { when, at_least, within, distinct: d } => {
+            json!({ "when": forms.of(*when), "at_least": at_least, "within": within, "distinct": distinct(d) })
+        }
+        Pattern::Measure { when, measured, of, over, is } => json!({
+            "when": forms.of(*when), "measure": format!("{measured:?}"), "of": forms.of(*of), "over": over,
+            "is": format!("{is:?}"),
+        }),
+        Pattern::Absent { when, within, for_each, alive } => json!({
+            "absent": forms.of(*when), "within": within,
+            "for_each": for_each.as_ref().map(|f| json!([f.class, f.environment, f.attributes])),
+            "alive": alive.map(|ix| forms.of(ix)),
+        }),
+        Pattern::Members { together, members, within, unless } => json!({
+            "together": format!("{together:?}"),
+            "members": members.iter().map(|m| json!([m.name, forms.of(m.when)])).collect::<Vec<_>>(),
+            "within": within, "unless": unless.map(|ix| forms.of(ix)),
+        }),
+        Pattern::Upon { step, when, count } => json!({
+            "upon": step, "when": when.map(|ix| forms.of(ix)),
+            "count": count.as_ref().map(|(n, within, d)| json!([n, within, distinct(d)])),
+        }),
+        Pattern::Every { cron, timezone } => json!({ "every": cron, "timezone": timezone }),
+    }
+}
+
+fn of_about(about: &AboutSpec, forms: &NormalForms<'_>) -> Value {
+    match about {
+        AboutSpec::Named { class, name } => json!({ "class": class, "name": forms.of(*name) }),
+        AboutSpec::Related { relation, role } => json!({ "relation": relation, "role": role }),
+    }
+}
+
+fn of_fields(fields: &BTreeMap<String, Field<Value>>, forms: &NormalForms<'_>) -> Value {
+    let all: serde_json::Map<String, Value> =
+        fields.iter().map(|(name, field)| (name.clone(), forms.field(field, Value::clone))).collect();
+    Value::Object(all)
 }
 
 fn of_incident(spec: &IncidentSpec, forms: &NormalForms<'_>) -> Value {
@@ -88,15 +153,14 @@ fn of_template(template: &Template) -> Value {
 }
 
 fn of_remedy(step: &RemedyStep, forms: &NormalForms<'_>) -> Value {
-    let with: serde_json::Map<String, Value> =
-        step.with.iter().map(|(name, field)| (name.clone(), forms.field(field, Value::clone))).collect();
     json!({
         "playbook": step.playbook,
         "target": match &step.target {
             TargetSpec::About => json!("about"),
             TargetSpec::Computed(ix) => forms.of(*ix),
         },
-        "with": with,
+        "only_if": step.only_if.map(|ix| forms.of(ix)),
+        "with": of_fields(&step.with, forms),
         "verify": [step.verify.when.map(|ix| forms.of(ix)), json!(step.verify.within), json!(step.verify.hold)],
     })
 }

@@ -51,7 +51,7 @@ fn read_step(reader: &mut Reader<'_, '_>, node: &Node, around: &Around<'_>) -> O
         Some(n) => verify(reader, n)?,
         None => Verify { when: None, within: WITHIN, hold: Span::ZERO },
     };
-    Some(RemedyStep { playbook: playbook?.name.clone(), target: target?, with, verify })
+    Some(RemedyStep { playbook: playbook?.name.clone(), target: target?, only_if: None, with, verify })
 }
 
 const WITHIN: Span = Span::from_secs(300);

@@ -5,8 +5,8 @@ use crate::read::expr::Reader;
 use crate::read::fields::{Fields, text};
 use crate::read::yaml::{Kind, Node};
 use crate::script::compile::Role;
-use crate::{May, Rule, RuleIx};
-use paramedic_model::Playbook;
+use crate::{Clear, May, Pattern, Rule, RuleIx};
+use paramedic_model::{Digest, Playbook};
 use std::collections::BTreeMap;
 
 const KEYS: [&str; 7] = ["rule", "when", "by", "clear", "incident", "remedy", "escalate"];
@@ -65,13 +65,27 @@ pub(crate) fn read(
         ix,
         rulebook: book,
         name: name?,
+        formerly: Vec::new(),
         place,
-        when: when?.ix,
+        shape: Digest::default(),
+        pattern: Pattern::Event { when: when?.ix },
+        stays: None,
+        settle: None,
+        once: None,
+        fallback: false,
         by,
+        about: None,
+        only_if: None,
         clear,
-        incident: incident?,
+        incident: Some(incident?),
         remedy,
         escalate,
+        notify: Vec::new(),
+        emit: Vec::new(),
+        suppress: None,
+        resolve: None,
+        ci: None,
+        then: None,
     })
 }
 
@@ -79,7 +93,7 @@ fn fields_has(node: &Node, name: &str) -> bool {
     matches!(&node.kind, Kind::Map(entries) if entries.iter().any(|(k, _)| k.name == name))
 }
 
-fn clear(reader: &mut Reader<'_, '_>, node: &Node) -> Option<crate::ExprIx> {
+fn clear(reader: &mut Reader<'_, '_>, node: &Node) -> Option<Clear> {
     if fields_has(node, "quiet") {
         let help = "write what recovery looks like, as a condition";
         reader.report.error(
@@ -89,7 +103,7 @@ fn clear(reader: &mut Reader<'_, '_>, node: &Node) -> Option<crate::ExprIx> {
         );
         return None;
     }
-    reader.condition(node).map(|c| c.ix)
+    reader.condition(node).map(|c| Clear::When(c.ix))
 }
 
 fn warn_no_clear(reader: &mut Reader<'_, '_>, at: At) {

@@ -6,7 +6,7 @@ use super::compile::{Finding, Role};
 use super::native::{Chain, chain, comparison, expression, literal, membership, term};
 use super::objects::CI_FIELDS;
 use super::sandbox::FUNCTIONS;
-use crate::condition::{Lit, Term};
+use crate::condition::{Kinds, Lit, Term};
 use crate::diagnostics::{Gravity, did_you_mean};
 use crate::value::{Op, Path, Ty, field_names};
 
@@ -161,23 +161,13 @@ fn known(expr: &Expr) -> Known {
 
 fn known_term(term: &Term) -> Known {
     match term {
-        Term::Lit(lit) => {
-            let ty = match lit {
-                Lit::Bool(_) => Ty::Bool,
-                Lit::Int(_) | Lit::Float(_) => Ty::Number,
-                Lit::Text(_) | Lit::Word(_) => Ty::Text,
-                Lit::Severity(_) => Ty::Severity,
-            };
-            Known { ty, may_be_missing: false }
-        }
-        Term::Path(path) => Known { ty: path.ty(), may_be_missing: path.may_be_missing() },
-        Term::Num(_) => Known { ty: Ty::Number, may_be_missing: true },
         Term::Coalesce(terms) => {
             let all: Vec<Known> = terms.iter().map(known_term).collect();
             let ty = all.first().map_or(Ty::Unknown, |k| k.ty);
             let ty = if all.iter().all(|k| k.ty == ty) { ty } else { Ty::Unknown };
             Known { ty, may_be_missing: all.iter().all(|k| k.may_be_missing) }
         }
+        other => Known { ty: other.kinds().ty(), may_be_missing: other.kinds().may_be(Kinds::MISSING) },
     }
 }
 

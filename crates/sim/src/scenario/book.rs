@@ -1,14 +1,22 @@
-//! All records of a scenario, as a store would keep them: closed ones too.
+//! All records of a scenario, as a store would keep them: closed ones too; and how they are told.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use paramedic_engine::{Decision, Finished, Step};
 use paramedic_model::{HistoryRow, Id, Incident, Page, Run};
+use paramedic_rulebook::RuleSet;
 
 use super::BEGINNING;
+use super::coverage::{Reached, Reaching};
+use super::expect::Records;
 
-#[derive(Default)]
+/// So many records of a kind are shown where one was missed.
+const SHOWN: usize = 10;
+
 pub(super) struct Book {
+    set: Arc<RuleSet>,
+    reaching: Reaching,
     incidents: BTreeMap<Id, Incident>,
     runs: BTreeMap<Id, Run>,
     /// In order of opening.
@@ -21,20 +29,55 @@ pub(super) struct Book {
 }
 
 impl Book {
+    pub(super) fn new(set: &Arc<RuleSet>) -> Self {
+        Self {
+            set: Arc::clone(set),
+            reaching: Reaching::new(set),
+            incidents: BTreeMap::new(),
+            runs: BTreeMap::new(),
+            opened: Vec::new(),
+            decided: Vec::new(),
+            pages: Vec::new(),
+            history: Vec::new(),
+        }
+    }
+
     pub(super) fn add(&mut self, finished: Finished) {
-        for (_, decided) in &finished.decided {
+        let Finished { decided, changes, .. } = finished;
+        for (_, decided) in &decided {
             match &decided.decision {
                 Decision::Step(Step::IncidentOpened { incident }) => self.opened.push(incident.id),
                 Decision::Step(Step::RunDecided { run, .. }) => self.decided.push(run.id),
                 _ => {}
             }
         }
-        for changes in finished.changes {
+        for changes in changes {
             self.incidents.extend(changes.incidents.into_iter().map(|i| (i.id, i)));
             self.runs.extend(changes.runs.into_iter().map(|r| (r.id, r)));
             self.pages.extend(changes.pages);
             self.history.extend(changes.history);
         }
+        for (_, decided) in &decided {
+            self.reaching.take(&self.set, decided, &self.incidents);
+        }
+    }
+
+    /// Which parts of the rules have been reached.
+    pub(super) fn into_reached(self) -> Reached {
+        self.reaching.reached
+    }
+
+    /// The records of a kind, `incidents` as well as `incident`; the compared ones are marked.
+    pub(super) fn there(&self, kind: &str, compared: &Records) -> Vec<String> {
+        let all: Vec<String> = match kind {
+            "incident" | "incidents" => self.incidents().map(|i| mark(compared.incident, i.id, told_incident(i))).collect(),
+            "run" | "runs" | "operator" => self.runs().map(|r| mark(compared.run, r.id, told_run(r))).collect(),
+            "page" | "pages" => self.pages.iter().map(|p| mark(compared.page, p.id, told_page(p))).collect(),
+            _ => return Vec::new(),
+        };
+        let older = all.len().saturating_sub(SHOWN);
+        let newest = all.into_iter().skip(older);
+        if older > 0 { [format!("  {older} older ones")].into_iter().chain(newest).collect() } else { newest.collect() }
     }
 
     /// In order of opening.
@@ -57,4 +100,31 @@ impl Book {
             })
             .collect()
     }
+}
+
+fn mark(compared: Option<Id>, id: Id, told: String) -> String {
+    format!("{} {told}", if compared == Some(id) { '>' } else { ' ' })
+}
+
+fn told_incident(i: &Incident) -> String {
+    let about = i.about.as_ref().map(|a| format!(", about {a}")).unwrap_or_default();
+    let shadow = if i.shadow { ", would have been" } else { "" };
+    format!(
+        "incident {:?} of {}/{}: {}, priority {}{about}{shadow}",
+        i.summary,
+        i.rulebook,
+        i.rule,
+        i.state.name(),
+        i.priority()
+    )
+}
+
+fn told_run(r: &Run) -> String {
+    let with = serde_json::to_string(&r.parameters).unwrap_or_default();
+    format!("run {} on {} with {with}: {}", r.playbook, r.target.name, r.state.name())
+}
+
+fn told_page(p: &Page) -> String {
+    let shadow = if p.shadow { ", would have been" } else { "" };
+    format!("page to {}: {}{shadow}", p.to, p.reason)
 }

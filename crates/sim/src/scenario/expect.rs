@@ -1,6 +1,6 @@
 //! What a scenario expects: only what is given is compared.
 
-use paramedic_model::{Ci, Cmdb, Incident, Level, Page, Run};
+use paramedic_model::{Ci, Cmdb, Id, Incident, Level, Page, Run};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -72,50 +72,110 @@ impl Expect {
         Ok(())
     }
 
-    pub(super) fn failures(&self, book: &Book, cmdb: Option<&Cmdb>) -> Vec<String> {
-        let mut failures = Vec::new();
-        let counts = [
-            ("incidents", self.incidents, book.incidents().count()),
-            ("runs", self.runs, book.runs().count()),
-            ("pages", self.pages, book.pages.len()),
-        ];
-        for (what, expected, found) in counts {
-            if let Some(expected) = expected.filter(|n| *n != found) {
-                failures.push(format!("{what}: expected {expected}, found {found}"));
-            }
-        }
+    /// What is not as expected, and what else there is.
+    pub(super) fn compare(&self, book: &Book, cmdb: Option<&Cmdb>) -> Compared {
+        let mut out = Compared::default();
+        out.count("incidents", self.incidents, book.incidents().count());
+        out.count("runs", self.runs, book.runs().count());
+        out.count("pages", self.pages, book.pages.len());
         if let Some(given) = &self.incident {
             let wanted = |i: &&Incident| {
                 same_text(given, "about", i.about.as_deref()) && same_text(given, "rule", Some(&i.rule))
             };
-            match book.incidents().rfind(wanted).or_else(|| book.incidents().next_back()) {
-                Some(incident) => compare("incident", given, &incident_view(incident), &mut failures),
-                None => failures.push("incident: expected one, found none".to_owned()),
-            }
+            let found = book.incidents().rfind(wanted).or_else(|| book.incidents().next_back());
+            out.record("incident", given, found.map(incident_view));
+            out.compared.incident = found.map(|i| i.id);
         }
         if let Some(given) = &self.run {
             let wanted = |r: &&Run| same_text(given, "playbook", Some(&r.playbook));
-            match book.runs().rfind(wanted).or_else(|| book.runs().next_back()) {
-                Some(run) => compare("run", given, &run_view(run), &mut failures),
-                None => failures.push("run: expected one, found none".to_owned()),
-            }
+            let found = book.runs().rfind(wanted).or_else(|| book.runs().next_back());
+            out.record("run", given, found.map(run_view));
+            out.compared.run = found.map(|r| r.id);
         }
         if let Some(given) = &self.page {
             let wanted = |p: &&Page| same_text(given, "to", Some(&p.to));
-            match book.pages.iter().rfind(wanted).or_else(|| book.pages.last()) {
-                Some(page) => compare("page", given, &page_view(page), &mut failures),
-                None => failures.push("page: expected one, found none".to_owned()),
-            }
+            let found = book.pages.iter().rfind(wanted).or_else(|| book.pages.last());
+            out.record("page", given, found.map(page_view));
+            out.compared.page = found.map(|p| p.id);
         }
         if let Some(given) = &self.ci {
             let name = given.get("name").and_then(Value::as_str).unwrap_or_default();
             match cmdb.map(|cmdb| cmdb.named(name)) {
-                Some(Ok(ci)) => compare(&format!("ci {name}"), given, &ci_view(ci), &mut failures),
-                Some(Err(why)) => failures.push(format!("ci: {why}")),
-                None => failures.push(format!("ci: no CI is named {name:?}")),
+                Some(Ok(ci)) => out.record("ci", given, Some(ci_view(ci))),
+                Some(Err(why)) => out.misses.push(Unmet::below_expect(&["ci"], name.to_owned(), why.to_string())),
+                None => out.misses.push(Unmet::below_expect(&["ci"], name.to_owned(), "no CI at all".to_owned())),
             }
         }
-        failures
+        out
+    }
+}
+
+/// What came of a comparison.
+#[derive(Default)]
+pub(super) struct Compared {
+    pub(super) misses: Vec<Unmet>,
+    pub(super) compared: Records,
+}
+
+/// Which records were compared.
+#[derive(Default)]
+pub(super) struct Records {
+    pub(super) incident: Option<Id>,
+    pub(super) run: Option<Id>,
+    pub(super) page: Option<Id>,
+}
+
+/// An expectation that was not met.
+pub(super) struct Unmet {
+    /// Where it stands in its step: `expect/incident/state`.
+    pub(super) path: String,
+    /// `incident.state`.
+    pub(super) what: String,
+    pub(super) expected: String,
+    pub(super) found: String,
+}
+
+impl Unmet {
+    /// Of an act, which stands beside `expect`.
+    pub(super) fn of_act(act: &str, expected: String, found: String) -> Self {
+        Self { path: act.to_owned(), what: act.to_owned(), expected, found }
+    }
+
+    fn below_expect(names: &[&str], expected: String, found: String) -> Self {
+        Self { path: format!("expect/{}", names.join("/")), what: names.join("."), expected, found }
+    }
+
+    /// `incident` of `incident.state`.
+    pub(super) fn kind(&self) -> &str {
+        self.what.split('.').next().unwrap_or_default()
+    }
+}
+
+impl Compared {
+    fn count(&mut self, what: &str, expected: Option<usize>, found: usize) {
+        if let Some(expected) = expected.filter(|n| *n != found) {
+            self.misses.push(Unmet::below_expect(&[what], expected.to_string(), found.to_string()));
+        }
+    }
+
+    fn record(&mut self, what: &str, given: &Map<String, Value>, found: Option<Value>) {
+        match found {
+            Some(found) => self.fields(&[what], given, &found),
+            None => self.misses.push(Unmet::below_expect(&[what], "one".to_owned(), "none".to_owned())),
+        }
+    }
+
+    /// Only what is given is compared, objects by their members.
+    fn fields(&mut self, above: &[&str], given: &Map<String, Value>, found: &Value) {
+        for (name, expected) in given {
+            let found = found.get(name).unwrap_or(&Value::Null);
+            let names = [above, &[name.as_str()]].concat();
+            match (expected, found) {
+                (Value::Object(expected), Value::Object(_)) => self.fields(&names, expected, found),
+                _ if meets(name, expected, found) => {}
+                _ => self.misses.push(Unmet::below_expect(&names, show(expected), show(found))),
+            }
+        }
     }
 }
 
@@ -124,22 +184,10 @@ fn same_text(given: &Map<String, Value>, name: &str, found: Option<&str>) -> boo
     given.get(name).is_none_or(|expected| expected.as_str() == found)
 }
 
-fn compare(what: &str, given: &Map<String, Value>, found: &Value, failures: &mut Vec<String>) {
-    for (name, expected) in given {
-        let found = found.get(name).unwrap_or(&Value::Null);
-        if !meets(name, expected, found) {
-            failures.push(format!("{what}.{name}: expected {}, found {}", show(expected), show(found)));
-        }
-    }
-}
-
-/// Whether a value is as expected: of objects only what is given is compared, numbers as numbers; impact and
-/// urgency by code or word; a reason may be a part of it.
+/// Whether a value is as expected: numbers as numbers, impact and urgency by code or word; a reason or message may be a
+/// part of it.
 fn meets(name: &str, expected: &Value, found: &Value) -> bool {
     match (expected, found) {
-        (Value::Object(expected), Value::Object(found)) => {
-            expected.iter().all(|(k, v)| meets(k, v, found.get(k).unwrap_or(&Value::Null)))
-        }
         (Value::Number(a), Value::Number(b)) => a == b || a.as_f64() == b.as_f64(),
         (Value::String(word), Value::Number(code)) if matches!(name, "impact" | "urgency") => {
             Level::from_name(word).map(|level| u64::from(level.code())) == code.as_u64()

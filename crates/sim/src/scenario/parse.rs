@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::expect::Expect;
+use super::places::Places;
 use super::{BEGINNING, ScenarioError};
 use crate::DEFAULT_SCOPE;
 
@@ -20,6 +21,9 @@ pub(super) struct Scenario {
     #[serde(default)]
     pub(super) given: Given,
     pub(super) steps: Vec<Step>,
+    /// Which document of its file, from 0.
+    #[serde(skip)]
+    pub(super) document: usize,
 }
 
 /// What there is before anything happens.
@@ -155,26 +159,30 @@ impl TryFrom<Value> for Operator {
 }
 
 /// All scenarios of a file, checked.
-pub(super) fn parse(file: &str, text: &str) -> Result<Vec<Scenario>, ScenarioError> {
+pub(super) fn parse(text: &str, places: &Places<'_>) -> Result<Vec<Scenario>, ScenarioError> {
     let mut scenarios = Vec::new();
     for (index, document) in serde_yaml::Deserializer::from_str(text).enumerate() {
-        let read = Option::<Scenario>::deserialize(document).map_err(|e| e.to_string());
+        let read = Option::<Scenario>::deserialize(document).map_err(|e| {
+            let place = e.location().map(|at| places.place(at.line(), at.column()));
+            (place.unwrap_or_else(|| places.at(index, "scenario")), e.to_string())
+        });
         let checked = read.and_then(|read| match read {
-            Some(scenario) => scenario.check().map(|()| Some(scenario)),
+            Some(scenario) => match scenario.check() {
+                Ok(()) => Ok(Some(scenario)),
+                Err((step, why)) => Err((places.at(index, &format!("steps/{step}")), why)),
+            },
             None => Ok(None),
         });
         match checked {
             // A document with nothing in it but comments.
             Ok(None) => {}
-            Ok(Some(scenario)) => scenarios.push(scenario),
-            Err(message) => {
-                return Err(ScenarioError { file: file.to_owned(), scenario: name_of(text, index), message });
-            }
+            Ok(Some(scenario)) => scenarios.push(Scenario { document: index, ..scenario }),
+            Err((place, message)) => return Err(ScenarioError { place, scenario: name_of(text, index), message }),
         }
     }
     if scenarios.is_empty() {
         let message = "write `scenario: what it shows`, `given:` and `steps:`".to_owned();
-        return Err(ScenarioError { file: file.to_owned(), scenario: "no scenario".to_owned(), message });
+        return Err(ScenarioError { place: places.place(1, 1), scenario: "no scenario".to_owned(), message });
     }
     Ok(scenarios)
 }
@@ -189,10 +197,11 @@ fn name_of(text: &str, index: usize) -> String {
 }
 
 impl Scenario {
-    fn check(&self) -> Result<(), String> {
+    /// Which step is wrong, from 0, and why.
+    fn check(&self) -> Result<(), (usize, String)> {
         let mut last = Span::ZERO;
         for (index, step) in self.steps.iter().enumerate() {
-            let fail = |why: String| Err(format!("step {} at {}: {why}", index + 1, step.at));
+            let fail = |why: String| Err((index, format!("step {} at {}: {why}", index + 1, step.at)));
             if step.at < last {
                 return fail(format!("it comes after the step at {last}; write steps in the order of time"));
             }

@@ -12,7 +12,10 @@ use paramedic_rulebook::{Evaluator, RuleSet};
 use serde_json::{Value, json};
 
 use super::book::Book;
+use super::difference::{FailedStep, Miss};
+use super::expect::{Compared, Unmet};
 use super::parse::{Act, Details, Operator, Outcome, PageOutcome, RunWord, Scenario, Step};
+use super::places::Places;
 use super::{BEGINNING, ScenarioResult};
 use crate::DEFAULT_SCOPE;
 use crate::driver::{Driver, Reply};
@@ -32,20 +35,28 @@ struct Play {
     acts: u64,
 }
 
-/// Plays it to its last step. An error says what is wrong with the way in which it is written.
-pub(super) fn play(set: &Arc<RuleSet>, scenario: &Scenario) -> Result<ScenarioResult, String> {
-    let mut play = Play::new(set, scenario)?;
+/// Plays it to its last step. An error says what is wrong with the way in which it is written: in which step, and how.
+pub(super) fn play(
+    set: &Arc<RuleSet>,
+    scenario: &Scenario,
+    places: &Places<'_>,
+) -> Result<ScenarioResult, (Option<usize>, String)> {
+    let mut play = Play::new(set, scenario).map_err(|why| (None, why))?;
     let mut failures = Vec::new();
     for (index, step) in scenario.steps.iter().enumerate() {
-        let place = format!("step {} at {}", index + 1, step.at);
-        let found = play.step(step).map_err(|why| format!("{place}: {why}"))?;
-        failures.extend(found.into_iter().map(|failure| format!("{place}: {failure}")));
+        let compared =
+            play.step(step).map_err(|why| (Some(index), format!("step {} at {}: {why}", index + 1, step.at)))?;
+        if !compared.misses.is_empty() {
+            failures.push(play.failed(scenario, index, compared, places));
+        }
     }
     Ok(ScenarioResult {
         name: scenario.name.clone(),
+        place: places.at(scenario.document, "scenario"),
         passed: failures.is_empty(),
         failures,
         timeline: play.book.timeline(),
+        reached: play.book.into_reached(),
     })
 }
 
@@ -60,37 +71,53 @@ impl Play {
         let cmdb = scenario.given.cmdb()?;
         let driver =
             Driver::new(Arc::clone(&set), Limits::default(), Reply::Held, pages).with_cmdb(move |_| cmdb.clone());
-        let mut play = Self { driver, evaluator: Evaluator::new(set), book: Book::default(), now: BEGINNING, acts: 0 };
+        let book = Book::new(&set);
+        let mut play = Self { driver, evaluator: Evaluator::new(set), book, now: BEGINNING, acts: 0 };
         play.driver.meet(DEFAULT_SCOPE);
         Ok(play)
     }
 
-    /// Failed expectations; an error where the step cannot be what its author meant.
-    fn step(&mut self, step: &Step) -> Result<Vec<String>, String> {
+    /// What was not as expected; an error where the step cannot be what its author meant.
+    fn step(&mut self, step: &Step) -> Result<Compared, String> {
         self.now = BEGINNING.plus(step.at);
         self.settle();
-        let mut failures = Vec::new();
+        let mut acts = Compared::default();
         if let Some(event) = &step.event {
             self.event(event.clone()).map_err(|why| format!("event: {why}"))?;
             self.settle();
         }
         if let Some(outcome) = &step.run {
-            failures.extend(self.run(outcome).err());
+            acts.misses.extend(self.run(outcome).err());
             self.settle();
         }
         if let Some(outcome) = step.page {
-            failures.extend(self.page(outcome).err());
+            acts.misses.extend(self.page(outcome).err());
             self.settle();
         }
         if let Some(operator) = &step.operator {
-            failures.extend(self.operator(operator)?);
+            acts.misses.extend(self.operator(operator)?);
             self.settle();
         }
-        if let Some(expect) = &step.expect {
-            let state = self.driver.shard.scope(DEFAULT_SCOPE);
-            failures.extend(expect.failures(&self.book, state.map(|s| s.cmdb.as_ref())));
-        }
-        Ok(failures)
+        let Some(expect) = &step.expect else { return Ok(acts) };
+        let state = self.driver.shard.scope(DEFAULT_SCOPE);
+        let mut compared = expect.compare(&self.book, state.map(|s| s.cmdb.as_ref()));
+        compared.misses.splice(0..0, acts.misses);
+        Ok(compared)
+    }
+
+    /// For people: where, and what else there is.
+    fn failed(&self, scenario: &Scenario, index: usize, compared: Compared, places: &Places<'_>) -> FailedStep {
+        let at = scenario.steps.get(index).map(|s| s.at).unwrap_or_default();
+        let here = format!("steps/{index}");
+        let mut kinds: Vec<&str> = compared.misses.iter().map(Unmet::kind).collect();
+        kinds.dedup();
+        let there = kinds.iter().flat_map(|kind| self.book.there(kind, &compared.compared)).collect();
+        let miss = |unmet: Unmet| {
+            let path = format!("{here}/{}", unmet.path);
+            Miss { place: places.at(scenario.document, &path), what: unmet.what, expected: unmet.expected, found: unmet.found }
+        };
+        let place = places.at(scenario.document, &here);
+        FailedStep { place, step: index + 1, at, misses: compared.misses.into_iter().map(miss).collect(), there }
     }
 
     /// Everything that is due by now happens, and is written down.
@@ -121,14 +148,14 @@ impl Play {
         Ok(())
     }
 
-    fn run(&mut self, told: &Outcome) -> Result<(), String> {
+    fn run(&mut self, told: &Outcome) -> Result<(), Unmet> {
         let in_flight = |row: &&OutboxRow| match &row.order {
             Order::Run(run) => told.playbook.as_ref().is_none_or(|p| *p == run.playbook),
             Order::Page(_) => false,
         };
         let Some(mut row) = self.driver.held.iter().find(in_flight).cloned() else {
             let of = told.playbook.as_ref().map(|p| format!(" of {p}")).unwrap_or_default();
-            return Err(format!("run: expected one{of} in flight, found {}", self.found_runs()));
+            return Err(Unmet::of_act("run", format!("one{of} in flight"), self.found_runs()));
         };
         let message = told.message.clone();
         let outcome = match told.outcome {
@@ -150,9 +177,9 @@ impl Play {
         if runs.is_empty() { "no run".to_owned() } else { runs.join(", ") }
     }
 
-    fn page(&mut self, outcome: PageOutcome) -> Result<(), String> {
+    fn page(&mut self, outcome: PageOutcome) -> Result<(), Unmet> {
         let row = self.driver.held.iter().find(|row| matches!(row.order, Order::Page(_))).cloned();
-        let row = row.ok_or("page: expected one that nobody told about yet, found none")?;
+        let row = row.ok_or_else(|| Unmet::of_act("page", "one that nobody told about yet".into(), "none".into()))?;
         let message = String::new();
         let outcome = match outcome {
             PageOutcome::Delivered => paramedic_model::Outcome::Succeeded { message, facts: BTreeMap::new() },
@@ -163,7 +190,7 @@ impl Play {
     }
 
     /// What it could not be done to, if anything.
-    fn operator(&mut self, operator: &Operator) -> Result<Option<String>, String> {
+    fn operator(&mut self, operator: &Operator) -> Result<Option<Unmet>, String> {
         let details = &operator.details;
         let open = self.book.incidents().rev().find(|i| i.state.is_open()).map(|i| i.id);
         let proposed = self.book.runs().find(|r| r.state == RunState::Proposed).map(|r| r.id);
@@ -174,10 +201,10 @@ impl Play {
             (Act::Approve, _, Some(run)) => OperatorAct::Approve { run },
             (Act::Reject, _, Some(run)) => OperatorAct::Reject { run, reason: notes },
             (Act::Ack | Act::Resolve, None, _) => {
-                return Ok(Some("operator: expected an open incident, found none".to_owned()));
+                return Ok(Some(Unmet::of_act("operator", "an open incident".into(), "none".into())));
             }
             (Act::Approve | Act::Reject, _, None) => {
-                return Ok(Some(format!("operator: expected a proposed run, found {}", self.found_runs())));
+                return Ok(Some(Unmet::of_act("operator", "a proposed run".into(), self.found_runs())));
             }
         };
         self.acts += 1;

@@ -294,6 +294,7 @@ pub(super) fn what_is_gone_is_not_loaded(bench: &Bench) {
             c.parked = vec![parked("a"), parked("b")];
             c.seen = vec![(seen("a"), at(1)), (seen("b"), at(1))];
             c.timers = vec![timer("a", 1), timer("b", 2)];
+            c.windows = vec![window("a", 1), window("b", 2)];
         })
         .unwrap();
     owner
@@ -304,6 +305,8 @@ pub(super) fn what_is_gone_is_not_loaded(bench: &Bench) {
             c.seen = vec![(seen("b"), at(5))];
             c.timers_gone = vec![id("a")];
             c.timers = vec![timer("b", 9)];
+            c.windows_gone = vec![id("a")];
+            c.windows = vec![window("b", 9)];
         })
         .unwrap();
     let scope = store.load_shard(0, &Claim::Alone).unwrap().scopes.remove(0);
@@ -311,6 +314,7 @@ pub(super) fn what_is_gone_is_not_loaded(bench: &Bench) {
     assert_eq!(scope.parked, [parked("b")]);
     assert_eq!(scope.seen, [(seen("b"), at(5))]);
     assert_eq!(scope.timers, [timer("b", 9)]);
+    assert_eq!(scope.windows, [window("b", 9)]);
 }
 
 pub(super) fn each_load_raises_the_epoch(bench: &Bench) {

@@ -178,6 +178,19 @@ pub(crate) fn timer(name: &str, due: i64) -> Timer {
     Timer { id: id(name), due: at(due), incident: id("one"), what: TimerKind::VerifyWithin { run: id("run") } }
 }
 
+pub(crate) fn window(name: &str, touched: i64) -> Window {
+    Window {
+        id: id(name),
+        rulebook: "filesystems".into(),
+        rule: "filesystem almost full".into(),
+        shape: digest("shape"),
+        by: vec![name.into()],
+        opened: at(1),
+        touched: at(touched),
+        body: WindowBody::Once { until: at(touched + 60), further: 2 },
+    }
+}
+
 pub(crate) fn dead_letter(offset: i64) -> DeadLetter {
     let bytes: Vec<u8> = (0..=255).collect();
     DeadLetter {

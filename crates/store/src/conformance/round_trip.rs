@@ -31,6 +31,8 @@ pub(super) fn what_is_loaded_is_what_was_committed(bench: &Bench) {
         (SeenId { source: "b".into(), id: "1".into() }, at(3)),
     ];
     c.timers = vec![timer("late", 9), timer("later", 10)];
+    c.windows = vec![window("w", 3), window("v", 4)];
+    c.windows.sort_by_key(|window| window.id);
     c.cis = vec![ci("db-1"), ci("web-1")];
     c.cis.sort_by_key(|ci| ci.id);
     c.relations = vec![
@@ -60,6 +62,7 @@ pub(super) fn what_is_loaded_is_what_was_committed(bench: &Bench) {
             parked: c.parked,
             seen: c.seen,
             timers: c.timers,
+            windows: c.windows,
             cis: c.cis,
             relations: c.relations,
         }],

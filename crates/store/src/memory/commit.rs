@@ -142,10 +142,14 @@ fn put_working(scope: &mut Scope, changes: &ScopeChanges) {
     for id in &changes.timers_gone {
         scope.timers.remove(id);
     }
+    for id in &changes.windows_gone {
+        scope.windows.remove(id);
+    }
     scope.alerts.extend(changes.alerts.iter().map(|a| (a.key.clone(), a.clone())));
     scope.parked.extend(changes.parked.iter().map(|p| (p.key.clone(), p.clone())));
     scope.seen.extend(changes.seen.iter().cloned());
     scope.timers.extend(changes.timers.iter().map(|t| (t.id, t.clone())));
+    scope.windows.extend(changes.windows.iter().map(|w| (w.id, w.clone())));
     scope.cis.extend(changes.cis.iter().map(|c| (c.id, c.clone())));
     scope.relations.extend(changes.relations.iter().cloned());
     scope.history.extend(changes.history.iter().cloned());

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use paramedic_model::{
     Alert, AlertKey, Ci, Digest, HistoryRow, Id, Incident, JournalRow, Page, Parked, Relation, Run, ScopeHead,
-    ScopeImage, SeenId, Timer, Timestamp,
+    ScopeImage, SeenId, Timer, Timestamp, Window,
 };
 
 use super::inbox::Inbox;
@@ -74,6 +74,7 @@ pub(super) struct Scope {
     pub(super) parked: BTreeMap<AlertKey, Parked>,
     pub(super) seen: BTreeMap<SeenId, Timestamp>,
     pub(super) timers: BTreeMap<Id, Timer>,
+    pub(super) windows: BTreeMap<Id, Window>,
     pub(super) cis: BTreeMap<Id, Ci>,
     pub(super) relations: BTreeSet<Relation>,
     pub(super) history: Vec<HistoryRow>,
@@ -98,6 +99,7 @@ impl Tables {
             parked: scope.parked.values().cloned().collect(),
             seen: scope.seen.iter().map(|(id, at)| (id.clone(), *at)).collect(),
             timers,
+            windows: scope.windows.values().cloned().collect(),
             cis: scope.cis.values().cloned().collect(),
             relations: scope.relations.iter().cloned().collect(),
         }

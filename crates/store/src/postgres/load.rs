@@ -125,6 +125,8 @@ async fn fill(tx: &Tx<'_>, shard: i64, scopes: &mut BTreeMap<String, ScopeImage>
     each(tx, "parked", parked, shard, scopes, |scope, one| scope.parked.push(one)).await?;
     let timers = "SELECT t.scope, t.body FROM scopes s JOIN timers t ON t.scope = s.scope WHERE s.shard = $1";
     each(tx, "timers", timers, shard, scopes, |scope, one| scope.timers.push(one)).await?;
+    let windows = "SELECT t.scope, t.body FROM scopes s JOIN windows t ON t.scope = s.scope WHERE s.shard = $1";
+    each(tx, "windows", windows, shard, scopes, |scope, one| scope.windows.push(one)).await?;
     let cis = "SELECT t.scope, t.body FROM scopes s JOIN cis t ON t.scope = s.scope WHERE s.shard = $1";
     each(tx, "cmdb", cis, shard, scopes, |scope, one| scope.cis.push(one)).await?;
     let relations = "SELECT t.scope, t.body FROM scopes s JOIN relations t ON t.scope = s.scope WHERE s.shard = $1";
@@ -139,6 +141,7 @@ async fn fill(tx: &Tx<'_>, shard: i64, scopes: &mut BTreeMap<String, ScopeImage>
         scope.parked.sort_by(|a, b| a.key.cmp(&b.key));
         scope.seen.sort_by(|a, b| a.0.cmp(&b.0));
         scope.timers.sort_by_key(|timer| (timer.due, timer.id));
+        scope.windows.sort_by_key(|window| window.id);
         scope.cis.sort_by_key(|ci| ci.id);
         scope.relations.sort();
     }

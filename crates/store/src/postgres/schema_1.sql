@@ -110,6 +110,13 @@ CREATE TABLE timers (
     PRIMARY KEY (scope, id)
 );
 
+CREATE TABLE windows (
+    scope TEXT NOT NULL,
+    id    BYTEA NOT NULL,
+    body  JSON NOT NULL,
+    PRIMARY KEY (scope, id)
+) WITH (fillfactor = 80);
+
 CREATE TABLE cis (
     scope TEXT NOT NULL,
     id    BYTEA NOT NULL,

@@ -50,6 +50,7 @@ macro_rules! table {
 const ALERTS: Table = table!("alerts", "key");
 const PARKED: Table = table!("parked", "key");
 const TIMERS: Table = table!("timers", "id");
+const WINDOWS: Table = table!("windows", "id");
 const CIS: Table = table!("cis", "id");
 const RELATIONS: Table = table!("relations", "key");
 const SEEN: Table = Table {
@@ -84,6 +85,8 @@ pub(super) fn works(changes: &[ScopeChanges]) -> Vec<Work<'_>> {
     seen(&mut works, changes);
     let timers = net(changes, |c| c.timers_gone.iter().copied(), |c| c.timers.iter().map(|t| (t.id, t)));
     write(&mut works, &TIMERS, timers);
+    let windows = net(changes, |c| c.windows_gone.iter().copied(), |c| c.windows.iter().map(|w| (w.id, w)));
+    write(&mut works, &WINDOWS, windows);
     write(&mut works, &CIS, net(changes, |_| [], |c| c.cis.iter().map(|ci| (ci.id, ci))));
     write(&mut works, &RELATIONS, net(changes, |_| [], |c| c.relations.iter().map(|r| (relation_key(r), r))));
     works

@@ -74,6 +74,7 @@ fn scope(tx: &Connection, shard: u32, changes: &ScopeChanges) -> Result<()> {
     working::parked(tx, scope, &changes.parked_gone, &changes.parked)?;
     working::seen(tx, scope, &changes.seen_gone, &changes.seen)?;
     working::timers(tx, scope, &changes.timers_gone, &changes.timers)?;
+    working::windows(tx, scope, &changes.windows_gone, &changes.windows)?;
     working::cis(tx, scope, &changes.cis)?;
     working::relations(tx, scope, &changes.relations)?;
     records::add_history(tx, scope, &changes.history)?;

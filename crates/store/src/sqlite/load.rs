@@ -125,6 +125,7 @@ fn scope(tx: &Connection, name: String) -> Result<ScopeImage> {
         parked: list(tx, "parked", "SELECT body FROM parked WHERE scope = ?1 ORDER BY source, dedup_key", of)?,
         seen: seen(tx, &name)?,
         timers: list(tx, "timers", "SELECT body FROM timers WHERE scope = ?1 ORDER BY due, id", of)?,
+        windows: list(tx, "windows", "SELECT body FROM windows WHERE scope = ?1 ORDER BY id", of)?,
         cis: cis(tx, &name)?,
         relations: relations(tx, &name)?,
         scope: name,

@@ -1,4 +1,11 @@
--- Several shards, retention, recovery.
+-- Several shards, retention, recovery; windows of rules.
+
+CREATE TABLE windows (
+    scope TEXT NOT NULL,
+    id    BLOB NOT NULL,
+    body  TEXT NOT NULL,
+    PRIMARY KEY (scope, id)
+) WITHOUT ROWID;
 
 -- Where scopes are at home, and the sources ("webhook:NAME") of messages that are not decoded yet.
 CREATE TABLE homes (

@@ -1,6 +1,6 @@
 //! Writing a scope's working state. What is named as gone goes first, then what is new or changed is written.
 
-use paramedic_model::{Alert, AlertKey, Ci, Id, Parked, Relation, SeenId, Timer, Timestamp};
+use paramedic_model::{Alert, AlertKey, Ci, Id, Parked, Relation, SeenId, Timer, Timestamp, Window};
 use rusqlite::{Connection, params};
 
 use super::error::{At, json};
@@ -57,6 +57,23 @@ pub(super) fn seen(tx: &Connection, scope: &str, gone: &[SeenId], put: &[(SeenId
         .at("seen ids")?;
     for (one, at) in put {
         keep.execute(params![scope, one.source, one.id, at.as_nanos()]).at("seen ids")?;
+    }
+    Ok(())
+}
+
+pub(super) fn windows(tx: &Connection, scope: &str, gone: &[Id], put: &[Window]) -> Result<()> {
+    let mut forget = tx.prepare_cached("DELETE FROM windows WHERE scope = ?1 AND id = ?2").at("windows")?;
+    for id in gone {
+        forget.execute(params![scope, id.as_bytes()]).at("windows")?;
+    }
+    let mut keep = tx
+        .prepare_cached(
+            "INSERT INTO windows (scope, id, body) VALUES (?1, ?2, ?3)
+             ON CONFLICT (scope, id) DO UPDATE SET body = excluded.body",
+        )
+        .at("windows")?;
+    for window in put {
+        keep.execute(params![scope, window.id.as_bytes(), json("windows", window)?]).at("windows")?;
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ use crate::state::State;
 use crate::step::{Engine, Input, Limits};
 
 const STEPS: usize = 20;
-const MARKS: usize = 13;
+const MARKS: usize = 15;
 
 /// A number for each kind of decision: a new kind does not compile without one, and is then missed by the test.
 fn kind(decision: &Decision) -> usize {
@@ -58,6 +58,8 @@ fn kind(decision: &Decision) -> usize {
                     Mark::TimerSet { .. } => 10,
                     Mark::TimerGone { .. } => 11,
                     Mark::Ignored { .. } => 12,
+                    Mark::WindowChanged { .. } => 13,
+                    Mark::WindowGone { .. } => 14,
                 }
         }
     }

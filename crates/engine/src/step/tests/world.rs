@@ -6,7 +6,7 @@ use std::sync::Arc;
 use paramedic_model::{
     Alert, AlertKey, Ci, CiRef, CloseCode, CmdbDelta, Digest, HistoryRow, Id, InboxBody, Incident, IncidentState,
     JournalRow, Kind, Measure, NewInbox, OperatorAct, OutboxRow, OwnedEvent, Page, PageReport, Parked, Relation, Run,
-    RunReport, RunState, ScopeChanges, ScopeHead, ScopeImage, SeenId, Severity, Status, Timer, Timestamp,
+    RunReport, RunState, ScopeChanges, ScopeHead, ScopeImage, SeenId, Severity, Status, Timer, Timestamp, Window,
 };
 use paramedic_rulebook::{Evaluator, RuleSet};
 use serde::{Serialize, de::DeserializeOwned};
@@ -53,6 +53,7 @@ pub(super) struct Kept {
     parked: BTreeMap<AlertKey, Parked>,
     seen: BTreeMap<SeenId, Timestamp>,
     timers: BTreeMap<Id, Timer>,
+    windows: BTreeMap<Id, Window>,
     cis: BTreeMap<Id, Ci>,
     relations: Vec<Relation>,
     pub(super) outbox: Vec<OutboxRow>,
@@ -74,6 +75,8 @@ impl Kept {
         self.seen.extend(changes.seen.iter().map(|(id, at)| (stored(id), stored(at))));
         self.timers.retain(|id, _| !changes.timers_gone.contains(id));
         self.timers.extend(changes.timers.iter().map(|t| (t.id, stored(t))));
+        self.windows.retain(|id, _| !changes.windows_gone.contains(id));
+        self.windows.extend(changes.windows.iter().map(|w| (w.id, stored(w))));
         self.cis.extend(changes.cis.iter().map(|ci| (ci.id, stored(ci))));
         self.relations.extend(changes.relations.iter().map(stored));
         self.outbox.extend(changes.outbox.iter().map(stored));
@@ -94,6 +97,7 @@ impl Kept {
             parked: self.parked.values().cloned().collect(),
             seen: self.seen.iter().map(|(id, at)| (id.clone(), *at)).collect(),
             timers: self.timers.values().cloned().collect(),
+            windows: self.windows.values().cloned().collect(),
             cis: self.cis.values().cloned().collect(),
             relations: self.relations.clone(),
         }

@@ -1,0 +1,122 @@
+//! Regular expressions, matched in time linear in the text.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use regex::{Regex, RegexBuilder};
+use regex_syntax::hir::literal::Extractor;
+
+/// The most memory that a compiled expression takes, in bytes: it bounds what a repetition such as `x{1000}` costs.
+const LARGEST: usize = 256 << 10;
+/// How many expressions that scripts make up are kept compiled.
+const KEPT: usize = 128;
+/// Texts shorter than this are in almost every text: an index gains nothing by them.
+const SHORTEST_NEEDED: usize = 3;
+/// An expression with more beginnings than this is asked like one without.
+const MOST_NEEDED: usize = 64;
+
+/// A compiled expression.
+#[derive(Clone, Debug)]
+pub(crate) struct Pattern(Regex);
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.text() == other.text()
+    }
+}
+
+impl Pattern {
+    /// Compiles one.
+    ///
+    /// # Errors
+    /// In one line, what is wrong with it.
+    pub(crate) fn new(text: &str) -> Result<Self, String> {
+        let built = RegexBuilder::new(text).size_limit(LARGEST).dfa_size_limit(LARGEST).build();
+        built.map(Pattern).map_err(|error| {
+            let told = error.to_string();
+            let why = told.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+            format!("{text:?} is no regular expression: {why}")
+        })
+    }
+
+    /// As written.
+    pub(crate) fn text(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// Whether it is found anywhere in the text.
+    pub(crate) fn is_in(&self, text: &str) -> bool {
+        self.0.is_match(text)
+    }
+
+    /// Texts of which one is in every text in which it is found; `None` when there are none that help.
+    pub(crate) fn needed(&self) -> Option<Vec<String>> {
+        let hir = regex_syntax::parse(self.text()).ok()?;
+        let found = Extractor::new().limit_total(MOST_NEEDED).extract(&hir);
+        let beginnings = found.literals()?;
+        let texts: Vec<String> = beginnings
+            .iter()
+            .map(|literal| String::from_utf8(literal.as_bytes().to_vec()).ok())
+            .collect::<Option<_>>()?;
+        (!texts.is_empty() && texts.iter().all(|t| t.len() >= SHORTEST_NEEDED)).then_some(texts)
+    }
+}
+
+/// Expressions that scripts have used, compiled once.
+#[derive(Debug, Default)]
+pub(crate) struct Patterns(RefCell<BTreeMap<String, Pattern>>);
+
+impl Patterns {
+    /// Whether the expression is in the text, and whether it had to be compiled for it.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub(crate) fn is_in(&self, pattern: &str, text: &str) -> Result<(bool, bool), String> {
+        let mut kept = self.0.borrow_mut();
+        if let Some(known) = kept.get(pattern) {
+            return Ok((known.is_in(text), false));
+        }
+        if kept.len() >= KEPT {
+            kept.clear();
+        }
+        let compiled = Pattern::new(pattern)?;
+        let found = compiled.is_in(text);
+        kept.insert(pattern.to_owned(), compiled);
+        Ok((found, true))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_every_match_begins_with_is_known() {
+        let needed = |text| Pattern::new(text).unwrap().needed();
+        assert_eq!(needed("disk .* full"), Some(vec!["disk ".to_owned()]));
+        assert_eq!(needed("(oom|killed) by"), Some(vec!["oom by".to_owned(), "killed by".to_owned()]));
+        assert_eq!(needed("^link down$"), Some(vec!["link down".to_owned()]));
+        assert_eq!(needed(".*full"), None);
+        assert_eq!(needed("a.b"), None, "it is too short to help");
+        assert_eq!(needed("(?i)disk full"), None, "there are too many spellings");
+    }
+
+    #[test]
+    fn an_expression_that_takes_too_much_is_refused() {
+        for bad in ["(", "a{5000}{5000}", "\\w{2000}", "(?=x)", "(a)\\1"] {
+            let why = Pattern::new(bad).unwrap_err();
+            assert!(!why.contains('\n') && why.contains("is no regular expression"), "{why}");
+        }
+    }
+
+    #[test]
+    fn scripts_compile_an_expression_once() {
+        let patterns = Patterns::default();
+        assert_eq!(patterns.is_in("a+", "baa"), Ok((true, true)));
+        assert_eq!(patterns.is_in("a+", "b"), Ok((false, false)));
+        for i in 0..KEPT * 3 {
+            patterns.is_in(&format!("x{i}"), "x").unwrap();
+        }
+        assert!(patterns.0.borrow().len() <= KEPT);
+    }
+}
