@@ -32,7 +32,7 @@ pub(crate) fn replay(args: &ReplayArgs) -> Outcome {
     let options = JournalOptions {
         shard: args.shard,
         cluster: config.cluster.clone(),
-        limits: Limits { open_incidents: config.limits.open_incidents },
+        limits: Limits { open_incidents: config.limits.open_incidents, ..Limits::default() },
         sources: &specs(&config, args.shard, store.as_ref())?,
         load_set: &|digest| sets.get(digest),
     };

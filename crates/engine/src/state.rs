@@ -1,6 +1,7 @@
 //! The working state of one scope, and the only place where it changes: [`State::apply`].
 
 mod apply;
+mod windows;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -57,8 +58,10 @@ pub struct State {
     pub due: BTreeSet<(Timestamp, Id)>,
     /// Windows of rules by id.
     pub windows: BTreeMap<Id, Box<Window>>,
-    /// Windows, least recently changed first.
-    pub windows_order: BTreeSet<(Timestamp, Id)>,
+    /// Windows by rulebook and rule, least recently changed first.
+    pub windows_of: BTreeMap<String, BTreeMap<String, BTreeSet<(Timestamp, Id)>>>,
+    /// Open alerts that contribute to a window, by window.
+    pub held: BTreeMap<Id, BTreeSet<AlertKey>>,
     /// The CMDB of the scope.
     pub cmdb: Arc<Cmdb>,
     /// What has changed since it was last asked.
@@ -103,12 +106,16 @@ impl State {
             state.runs_of.entry(run.incident).or_default().insert(run.id);
             state.runs.insert(run.id, run);
         }
+        for window in image.windows {
+            state.order_window(&window);
+            state.windows.insert(window.id, Box::new(window));
+        }
         for alert in image.alerts {
             if !alert.is_open() {
                 state.ended.insert((alert.last_seen, alert.key.clone()));
             }
-            for incident in &alert.incidents {
-                *state.open_alerts.entry(*incident).or_default() += 1;
+            for contributes_to in &alert.incidents {
+                state.count_alert(*contributes_to, &alert.key);
             }
             state.alerts.insert(alert.key.clone(), Box::new(alert));
         }
@@ -124,10 +131,6 @@ impl State {
         for timer in image.timers {
             state.due.insert((timer.due, timer.id));
             state.timers.insert(timer.id, timer);
-        }
-        for window in image.windows {
-            state.windows_order.insert((window.touched, window.id));
-            state.windows.insert(window.id, Box::new(window));
         }
         let mut cmdb = Cmdb::default();
         image.cis.into_iter().for_each(|ci| cmdb.put(ci));
@@ -150,9 +153,23 @@ impl State {
         incident.plan.current.and_then(|id| self.runs.get(&id))
     }
 
-    /// Whether every alert that contributes has ended.
-    pub fn all_ended(&self, incident: Id) -> bool {
-        !self.open_alerts.contains_key(&incident)
+    /// Whether every alert that contributes to an incident or a window has ended.
+    pub fn all_ended(&self, contributes_to: Id) -> bool {
+        !self.open_alerts.contains_key(&contributes_to) && !self.held.contains_key(&contributes_to)
+    }
+
+    /// How many windows a rule has.
+    pub fn windows_of(&self, rulebook: &str, rule: &str) -> usize {
+        self.order_of(rulebook, rule).map_or(0, BTreeSet::len)
+    }
+
+    /// The window of a rule that was changed least recently.
+    pub fn oldest_window(&self, rulebook: &str, rule: &str) -> Option<Id> {
+        self.order_of(rulebook, rule).and_then(BTreeSet::first).map(|(_, id)| *id)
+    }
+
+    fn order_of(&self, rulebook: &str, rule: &str) -> Option<&BTreeSet<(Timestamp, Id)>> {
+        self.windows_of.get(rulebook).and_then(|rules| rules.get(rule))
     }
 
     fn count_open(&mut self, set: paramedic_model::Digest, is_open: bool, was_open: bool) {

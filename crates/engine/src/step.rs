@@ -5,6 +5,7 @@ mod escalate;
 mod event;
 mod evidence;
 mod incident;
+mod pattern;
 mod remedy;
 mod report;
 mod resolve;
@@ -100,11 +101,13 @@ pub struct EventInput {
 pub struct Limits {
     /// Open incidents in a scope, and half of those that are not closed yet; beyond, one umbrella incident.
     pub open_incidents: usize,
+    /// Windows of a rule in a scope; beyond, the one that changed least recently gives way.
+    pub windows: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { open_incidents: 100_000 }
+        Self { open_incidents: 100_000, windows: 100_000 }
     }
 }
 
@@ -144,6 +147,7 @@ impl Engine {
             Input::Cmdb(delta) => cx.on_cmdb(delta),
             Input::RulebooksPublished(set) => {
                 cx.step(Step::RulesChanged { set: *set }, "engine", "another rule set was published");
+                cx.on_windows_of_new_set();
             }
             Input::SourceStopped { position, why } => cx.on_source_stopped(position, why),
             Input::SourceBack { position } => cx.on_source_back(position),
@@ -222,6 +226,7 @@ impl Cx<'_> {
             TimerKind::Hold => self.on_held(timer.incident),
             TimerKind::Escalate { step } => self.on_escalation_due(timer.incident, *step),
             TimerKind::Close => self.on_close_due(timer.incident),
+            TimerKind::Window => self.on_window_due(timer.incident),
         }
     }
 }

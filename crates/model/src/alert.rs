@@ -36,7 +36,7 @@ pub struct Alert {
     pub repeats: u64,
     /// Known by samples (metrics, logs): it has no repeats, and ends with the incident's `clear`.
     pub sampled: bool,
-    /// Incidents to which this occurrence contributes.
+    /// Incidents and windows to which this occurrence contributes.
     pub incidents: Vec<Id>,
 }
 

@@ -37,6 +37,8 @@ pub enum TimerKind {
     },
     /// A resolved incident closes itself.
     Close,
+    /// A window's time is up.
+    Window,
 }
 
 impl TimerKind {

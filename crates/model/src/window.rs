@@ -1,9 +1,12 @@
 //! What a rule has seen so far and still waits on.
 
-use serde::{Deserialize, Serialize};
+use std::ops::Deref;
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
 
-use crate::{Digest, Id, Timestamp};
+use crate::{Digest, Id, OwnedEvent, Timestamp};
 
 /// The memory of one rule for one `by`: what it has counted, which members came, since when it holds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,6 +33,15 @@ pub struct Window {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "window", rename_all = "snake_case")]
 pub enum WindowBody {
+    /// `for`: it holds, and was not cleared.
+    Holds {
+        /// When it will have held for long enough.
+        due: Timestamp,
+        /// The latest event for which it held.
+        last: Kept,
+        /// It has held for long enough, and still does.
+        fired: bool,
+    },
     /// `once`: acted, and not again before this.
     Once {
         /// Until when.
@@ -43,12 +55,49 @@ impl WindowBody {
     /// Its purpose, part of the window's id.
     pub const fn purpose(&self) -> &'static str {
         match self {
-            WindowBody::Once { .. } => "once",
+            WindowBody::Holds { .. } => Window::HOLDS,
+            WindowBody::Once { .. } => Window::ONCE,
         }
     }
 }
 
+/// An event that a window keeps, without its raw text. Cheap to copy.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Kept(Arc<OwnedEvent>);
+
+impl Kept {
+    /// Of an event.
+    pub fn of(event: &OwnedEvent) -> Self {
+        Self(Arc::new(OwnedEvent { raw: None, ..event.clone() }))
+    }
+}
+
+impl Deref for Kept {
+    type Target = OwnedEvent;
+
+    fn deref(&self) -> &OwnedEvent {
+        &self.0
+    }
+}
+
+impl Serialize for Kept {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(s)
+    }
+}
+
+impl<'de> Deserialize<'de> for Kept {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        OwnedEvent::deserialize(d).map(|event| Self(Arc::new(event)))
+    }
+}
+
 impl Window {
+    /// Purpose of a `for`.
+    pub const HOLDS: &'static str = "holds";
+    /// Purpose of a `once`.
+    pub const ONCE: &'static str = "once";
+
     /// The id of a rule's window.
     pub fn id_of(scope: &str, rulebook: &str, rule: &str, purpose: &str, by: &[Value]) -> Id {
         Id::of(&json!(["window", scope, rulebook, rule, purpose, by]))

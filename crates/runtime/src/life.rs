@@ -157,7 +157,7 @@ impl Shell {
         let shard_config = ShardConfig {
             cluster: config.cluster.clone(),
             shard: number,
-            limits: Limits { open_incidents: config.limits.open_incidents },
+            limits: Limits { open_incidents: config.limits.open_incidents, ..Limits::default() },
         };
         let (epoch, positions) = (image.epoch, image.positions);
         let mut shard = Shard::restore(shard_config, epoch, image.last.as_ref(), active, image.scopes);

@@ -171,11 +171,11 @@ impl State {
             }),
             Mark::AlertCounts { alert, incident } => {
                 self.alert(alert, |a| a.incidents.push(*incident));
-                *self.open_alerts.entry(*incident).or_default() += 1;
+                self.count_alert(*incident, alert);
             }
             Mark::AlertClosed { alert, time } => {
-                for incident in self.alerts.get(alert).map(|a| a.incidents.clone()).unwrap_or_default() {
-                    self.uncount_alert(incident);
+                for id in self.alerts.get(alert).map(|a| a.incidents.clone()).unwrap_or_default() {
+                    self.uncount_alert(id, alert);
                 }
                 self.alert(alert, |a| {
                     a.closed = Some(*time);
@@ -226,19 +226,8 @@ impl State {
                     self.dirty.timers.insert(*timer);
                 }
             }
-            Mark::WindowChanged { window } => {
-                if let Some(old) = self.windows.insert(window.id, window.clone()) {
-                    self.windows_order.remove(&(old.touched, old.id));
-                }
-                self.windows_order.insert((window.touched, window.id));
-                self.dirty.windows.insert(window.id);
-            }
-            Mark::WindowGone { window } => {
-                if let Some(old) = self.windows.remove(window) {
-                    self.windows_order.remove(&(old.touched, old.id));
-                    self.dirty.windows.insert(*window);
-                }
-            }
+            Mark::WindowChanged { window } => self.put_window(window),
+            Mark::WindowGone { window } => self.drop_window(*window),
             Mark::Ignored { .. } => {}
         }
     }
@@ -290,7 +279,7 @@ impl State {
         }
     }
 
-    fn alert(&mut self, key: &AlertKey, change: impl FnOnce(&mut Alert)) {
+    pub(super) fn alert(&mut self, key: &AlertKey, change: impl FnOnce(&mut Alert)) {
         if let Some(alert) = self.alerts.get_mut(key) {
             if !alert.is_open() {
                 self.ended.remove(&(alert.last_seen, key.clone()));
@@ -300,15 +289,6 @@ impl State {
                 self.ended.insert((alert.last_seen, key.clone()));
             }
             self.dirty.alerts.insert(key.clone());
-        }
-    }
-
-    fn uncount_alert(&mut self, incident: Id) {
-        if let Some(n) = self.open_alerts.get_mut(&incident) {
-            *n -= 1;
-            if *n == 0 {
-                self.open_alerts.remove(&incident);
-            }
         }
     }
 

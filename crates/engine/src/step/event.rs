@@ -8,6 +8,7 @@ use paramedic_model::{
 use paramedic_rulebook::{Matches, RuleIx};
 use serde_json::json;
 
+use super::pattern::Hit;
 use super::{Cx, EventInput};
 use crate::decision::Mark;
 use crate::state::{KEEP_IDS, MAX_ENDED, MAX_IDS, MAX_PARKED, PARK};
@@ -19,7 +20,7 @@ impl Cx<'_> {
     pub(super) fn on_event(&mut self, input: &EventInput) {
         self.forget();
         let event = &input.event;
-        let key = AlertKey { source: event.source.to_string(), dedup_key: event.dedup_key().into_owned() };
+        let key = key_of(event);
         if self.is_known(event) {
             self.remember(event);
             return self.on_repeat(&key);
@@ -121,7 +122,7 @@ impl Cx<'_> {
             }
         }
         for rule in &matches.when {
-            self.on_match(event, &key, *rule);
+            self.on_match(Hit { event, alert: &key }, *rule);
         }
         self.drop_idle(event, &key);
         self.on_clears(event, matches);
@@ -145,7 +146,7 @@ impl Cx<'_> {
         let Some(alert) = self.state.alerts.get(&key).filter(|a| a.is_open()).cloned() else {
             if !matches.clear.is_empty() || !matches.verify.is_empty() || !matches.when.is_empty() {
                 self.remember(event);
-                matches.when.iter().for_each(|rule| self.on_match(event, &key, *rule));
+                matches.when.iter().for_each(|rule| self.on_match(Hit { event, alert: &key }, *rule));
                 self.on_clears(event, matches);
             }
             return self.park(event, key);
@@ -162,7 +163,7 @@ impl Cx<'_> {
         } else {
             matches
         };
-        matches.when.iter().for_each(|rule| self.on_match(&joined, &key, *rule));
+        matches.when.iter().for_each(|rule| self.on_match(Hit { event: &joined, alert: &key }, *rule));
         self.on_clears(&joined, matches);
         self.close_alert(&joined, &key, joined.time);
     }
@@ -185,6 +186,12 @@ impl Cx<'_> {
         let incidents = self.state.alerts.get(key).map(|a| a.incidents.clone()).unwrap_or_default();
         self.mark(Mark::AlertClosed { alert: key.clone(), time });
         for id in incidents {
+            if self.state.windows.contains_key(&id) {
+                if self.state.all_ended(id) {
+                    self.on_alerts_ended(id);
+                }
+                continue;
+            }
             let Some(incident) = self.state.incidents.get(&id).filter(|i| i.state.is_open()) else { continue };
             let by_alerts = self.rule_of(incident).is_none_or(|(_, rule)| rule.clear_when().is_none());
             if by_alerts && self.state.all_ended(id) {
@@ -227,6 +234,11 @@ impl Cx<'_> {
 
 fn seen_id(event: &OwnedEvent) -> Option<SeenId> {
     event.id.as_ref().map(|id| SeenId { source: event.source.to_string(), id: id.to_string() })
+}
+
+/// What an event is about.
+pub(super) fn key_of(event: &OwnedEvent) -> AlertKey {
+    AlertKey { source: event.source.to_string(), dedup_key: event.dedup_key().into_owned() }
 }
 
 fn new_alert(event: &OwnedEvent, key: AlertKey, began: Timestamp, now: Timestamp) -> Alert {

@@ -1,11 +1,13 @@
 //! Evidence: recovery that monitoring shows, whether it stays, and which run earned it.
 
 use paramedic_model::{
-    AlertKey, CloseCode, Digest, Evidence, Id, OwnedEvent, Run, RunState, Span, TimerKind, Timestamp, Verdict,
+    CloseCode, Digest, Evidence, Id, OwnedEvent, Run, RunState, Span, TimerKind, Timestamp, Verdict,
 };
 use paramedic_rulebook::RuleIx;
 
 use super::Cx;
+use super::event::key_of;
+use super::pattern::{Hit, Which};
 use crate::decision::Step;
 
 impl Cx<'_> {
@@ -13,9 +15,14 @@ impl Cx<'_> {
     pub(super) fn on_clear(&mut self, event: &OwnedEvent, set: Digest, ix: RuleIx, step: Option<usize>) {
         let Some(evaluator) = self.evaluator(set) else { return };
         let set = std::sync::Arc::clone(evaluator.borrow().set());
-        let rule = set.rule(ix);
-        let alert = AlertKey { source: event.source.to_string(), dedup_key: event.dedup_key().into_owned() };
-        let Ok((_, key)) = self.identity(&set, rule, event, &alert) else { return };
+        let Ok(by) = self.by_of(&set, ix, Hit { event, alert: &key_of(event) }) else { return };
+        let which = Which { set, ix, by };
+        let (set, rule) = (&*which.set, which.rule());
+        // Windows go by the active set.
+        if step.is_none() && set.digest == self.state.head.set {
+            self.clear_windows(&which, event);
+        }
+        let Ok(key) = self.correlation_key(set, rule, &which.by, event) else { return };
         let Some(incident) = self.state.incident_of_key(key).filter(|i| i.state.is_open()) else { return };
         // An incident ends by the rule that it was opened under, and by no other that shares its key.
         if incident.set != set.digest || incident.rule != rule.name || incident.rulebook != set.rulebook_of(rule).name {

@@ -4,10 +4,11 @@ use paramedic_model::{
     AlertKey, Id, Incident, IncidentMove, IncidentState, Level, OwnedEvent, Plan, RunState, Severity, Span, TimerKind,
     Timestamp, incident,
 };
-use paramedic_rulebook::{Ctx, EvalError, IncidentSpec, Rule, RuleIx, RuleSet};
+use paramedic_rulebook::{Bindings, Ctx, EvalError, IncidentSpec, Rule, RuleSet};
 use serde_json::{Value, json};
 
 use super::event::worst;
+use super::pattern::{Hit, Which};
 use super::{Cx, actor};
 use crate::decision::{Mark, Step};
 
@@ -17,22 +18,49 @@ pub(super) const OWN_RULEBOOK: &str = "paramedic";
 const KEPT_PER_OPEN: usize = 2;
 
 impl Cx<'_> {
-    /// A rule's condition held.
-    pub(super) fn on_match(&mut self, event: &OwnedEvent, alert: &AlertKey, ix: RuleIx) {
-        let set_digest = self.state.head.set;
-        let Some(evaluator) = self.evaluator(set_digest) else { return self.ignore("unknown rule set") };
-        let set = std::sync::Arc::clone(evaluator.borrow().set());
-        let rule = set.rule(ix);
-        let (by, key) = match self.identity(&set, rule, event, alert) {
-            Ok(found) => found,
-            Err(EvalError::Missing(_)) => return self.ignore("a part of `by` is missing"),
-            Err(EvalError::Script(_)) => return self.ignore("`by` failed"),
-        };
+    /// A rule fires: its incident opens, reopens or goes on.
+    pub(super) fn on_fired(&mut self, which: &Which, hit: Hit<'_>) {
+        let (set, rule) = (&*which.set, which.rule());
+        let Some(key) = self.key_of_incident(set, rule, &which.by, hit) else { return };
         let standing = self.state.incident_of_key(key).cloned();
         match standing {
-            Some(incident) if incident.state.is_open() => self.on_match_again(incident.id, event, alert, &set, rule),
-            Some(incident) if self.may_reopen(&incident, rule) => self.reopen(&incident, event, alert, &set, rule),
-            _ => self.open(event, alert, &set, rule, by, key),
+            Some(incident) if incident.state.is_open() => self.on_match_again(incident.id, hit, set, rule),
+            Some(incident) if self.may_reopen(&incident, rule) => self.reopen(&incident, hit, set, rule),
+            _ => self.open(hit, set, rule, which.by.clone(), key),
+        }
+    }
+
+    /// What a rule waits for goes on: an incident that is open learns of it.
+    pub(super) fn feed(&mut self, which: &Which, hit: Hit<'_>) {
+        if let Some(id) = self.open_incident_of(which, hit) {
+            self.on_match_again(id, hit, &which.set, which.rule());
+        }
+    }
+
+    /// Another alert contributes to the rule's open incident.
+    pub(super) fn contribute_to_key(&mut self, which: &Which, hit: Hit<'_>) {
+        if let Some(id) = self.open_incident_of(which, hit) {
+            self.join(id, hit.alert, &actor(&which.set, which.rule()));
+        }
+    }
+
+    fn open_incident_of(&mut self, which: &Which, hit: Hit<'_>) -> Option<Id> {
+        let key = self.key_of_incident(&which.set, which.rule(), &which.by, hit)?;
+        self.state.incident_of_key(key).filter(|i| i.state.is_open()).map(|i| i.id)
+    }
+
+    /// The correlation key; where it cannot be told, that is counted.
+    fn key_of_incident(&mut self, set: &RuleSet, rule: &Rule, by: &[Value], hit: Hit<'_>) -> Option<Id> {
+        match self.correlation_key(set, rule, by, hit.event) {
+            Ok(key) => Some(key),
+            Err(EvalError::Missing(_)) => {
+                self.ignore("a part of `key` is missing");
+                None
+            }
+            Err(EvalError::Script(_)) => {
+                self.ignore("`key` failed");
+                None
+            }
         }
     }
 
@@ -46,58 +74,44 @@ impl Cx<'_> {
     }
 
     /// It came back: people are told again, and the first untried remedy is next.
-    fn reopen(&mut self, incident: &Incident, event: &OwnedEvent, alert: &AlertKey, set: &RuleSet, rule: &Rule) {
+    fn reopen(&mut self, incident: &Incident, hit: Hit<'_>, set: &RuleSet, rule: &Rule) {
         let (id, who) = (incident.id, actor(set, rule));
         let gone = self.now.since(incident.resolved_at.unwrap_or(self.now));
         self.drop_timer(id, &TimerKind::Close);
         let reason = format!("it came back {gone} after it was resolved");
         self.move_to(id, IncidentMove::Reopen, &who, reason, None);
-        self.contribute(id, event, alert, &who);
-        self.raise(id, event, &who);
+        self.contribute(id, hit, &who);
+        self.raise(id, hit.event, &who);
         self.escalations_at_open(id, "it came back");
         self.plan_next(id);
     }
 
-    /// The values of `by`, and the correlation key: (scope, rulebook, rule, by), or (scope, key) where given.
-    pub(super) fn identity(
+    /// (scope, rulebook, rule, by), or (scope, key) where given.
+    pub(super) fn correlation_key(
         &self,
         set: &RuleSet,
         rule: &Rule,
+        by: &[Value],
         event: &OwnedEvent,
-        alert: &AlertKey,
-    ) -> Result<(Vec<Value>, Id), EvalError> {
-        let Some(evaluator) = self.evaluator(set.digest) else { return Err(EvalError::Script("no rules".into())) };
-        let mut evaluator = evaluator.borrow_mut();
-        let by = match &rule.by {
-            Some(_) => evaluator.by(rule.ix, event)?,
-            None => vec![json!(alert.source), json!(alert.dedup_key)],
-        };
+    ) -> Result<Id, EvalError> {
         let book = set.rulebook_of(rule);
         let shadow = set.autonomy(book) == paramedic_model::Autonomy::Observe;
-        let key = match rule.incident.as_ref().and_then(|spec| spec.key.as_ref()) {
-            Some(exprs) => {
-                let ctx = Ctx { event, about: None, cmdb: &self.state.cmdb, now: self.now };
-                let parts: Result<Vec<Value>, _> = exprs.iter().map(|e| evaluator.eval(*e, &ctx)).collect();
-                let parts = parts?;
-                if parts.iter().any(Value::is_null) {
-                    return Err(EvalError::Missing("key".into()));
-                }
-                Id::of(&json!(["key", self.scope, parts, shadow]))
-            }
-            None => Id::of(&json!(["key", self.scope, book.name, rule.name, by, shadow])),
+        let Some(exprs) = rule.incident.as_ref().and_then(|spec| spec.key.as_ref()) else {
+            return Ok(Id::of(&json!(["key", self.scope, book.name, rule.name, by, shadow])));
         };
-        Ok((by, key))
+        let Some(evaluator) = self.evaluator(set.digest) else { return Err(EvalError::Script("no rules".into())) };
+        let mut evaluator = evaluator.borrow_mut();
+        let ctx = Ctx::of(event, None, &self.state.cmdb, self.now);
+        let parts: Result<Vec<Value>, _> = exprs.iter().map(|e| evaluator.eval(*e, &ctx)).collect();
+        let parts = parts?;
+        if parts.iter().any(Value::is_null) {
+            return Err(EvalError::Missing("key".into()));
+        }
+        Ok(Id::of(&json!(["key", self.scope, parts, shadow])))
     }
 
-    fn open(
-        &mut self,
-        event: &OwnedEvent,
-        alert: &AlertKey,
-        set: &RuleSet,
-        rule: &Rule,
-        by: Vec<Value>,
-        correlation_key: Id,
-    ) {
+    fn open(&mut self, hit: Hit<'_>, set: &RuleSet, rule: &Rule, by: Vec<Value>, correlation_key: Id) {
+        let Hit { event, alert } = hit;
         let limit = self.engine.limits.open_incidents;
         if self.state.open >= limit {
             return self.on_too_many(event, limit, "open");
@@ -117,7 +131,7 @@ impl Cx<'_> {
             None => rule.name.clone(),
         };
         self.step(Step::IncidentOpened { incident: Box::new(incident) }, &who, reason);
-        self.contribute(id, event, alert, &who);
+        self.contribute(id, hit, &who);
         self.escalations_at_open(id, "it was opened");
         self.plan_next(id);
     }
@@ -134,14 +148,14 @@ impl Cx<'_> {
         let book = set.rulebook_of(rule);
         let about = self.state.cmdb.identify(&event.ci).ok();
         let named = event.ci.best().map(str::to_owned);
-        let ctx = Ctx { event, about, cmdb: &self.state.cmdb, now: self.now };
+        let ctx = Ctx::of(event, about, &self.state.cmdb, self.now);
         let (impact, urgency, summary) = match self.evaluator(set.digest) {
             Some(evaluator) => {
                 let mut evaluator = evaluator.borrow_mut();
                 let impact = spec.impact.as_ref().and_then(|f| evaluator.level(f, &ctx).ok());
                 let urgency = spec.urgency.as_ref().and_then(|f| evaluator.level(f, &ctx).ok());
                 let name = about.map(|ci| ci.name.as_str()).or(named.as_deref());
-                (impact, urgency, evaluator.render(&spec.summary, event, name))
+                (impact, urgency, evaluator.render(&spec.summary, event, name, Bindings::none()))
             }
             None => (None, None, rule.name.clone()),
         };
@@ -235,8 +249,12 @@ impl Cx<'_> {
         }
     }
 
-    fn contribute(&mut self, incident: Id, event: &OwnedEvent, alert: &AlertKey, who: &str) {
-        self.mark(Mark::Matched { incident, time: event.time });
+    fn contribute(&mut self, incident: Id, hit: Hit<'_>, who: &str) {
+        self.mark(Mark::Matched { incident, time: hit.event.time });
+        self.join(incident, hit.alert, who);
+    }
+
+    fn join(&mut self, incident: Id, alert: &AlertKey, who: &str) {
         let known = self.state.incidents.get(&incident).is_some_and(|i| i.alerts.contains(alert));
         if !known {
             let full =
@@ -251,9 +269,9 @@ impl Cx<'_> {
         }
     }
 
-    fn on_match_again(&mut self, id: Id, event: &OwnedEvent, alert: &AlertKey, set: &RuleSet, rule: &Rule) {
-        let who = actor(set, rule);
-        self.contribute(id, event, alert, &who);
+    fn on_match_again(&mut self, id: Id, hit: Hit<'_>, set: &RuleSet, rule: &Rule) {
+        let (event, who) = (hit.event, actor(set, rule));
+        self.contribute(id, hit, &who);
         self.raise(id, event, &who);
         let seen = self.state.incidents.get(&id).and_then(|i| i.evidence.as_ref());
         if seen.is_some_and(|e| event.time >= e.time) {

@@ -1,6 +1,7 @@
 //! What `step` decides, told as facts; and its laws, on random histories.
 
 mod alerts;
+mod holds;
 mod incidents;
 mod law;
 mod people;

@@ -82,7 +82,7 @@ struct Alone {
 
 impl Alone {
     fn new(sets: Vec<Arc<RuleSet>>) -> Self {
-        let mut engine = Engine::new(Limits { open_incidents: 4 });
+        let mut engine = Engine::new(Limits { open_incidents: 4, windows: 3 });
         sets.iter().for_each(|set| engine.learn(Arc::clone(set)));
         let mut state = State::default();
         state.head.set = sets[0].digest;

@@ -11,7 +11,7 @@ use paramedic_model::{
 use paramedic_rulebook::RuleSet;
 use proptest::prelude::*;
 
-use super::rules::{DISK, sets};
+use super::rules::{DISK, rule, sets, shaped};
 use super::world::{Store, matched, server, t};
 use crate::shard::Shard;
 use crate::state::State;
@@ -52,6 +52,22 @@ const RICH: &str = "
         verify: { within: 1m }
 ";
 
+/// Rules that wait: what for, [`random_sets`] says.
+const WAITS: &str = "
+  - rule: stays
+    when: |
+      event.type == \"disk\" && event.value >= 60
+    by: [event.ci]
+    clear: |
+      event.type == \"disk\" && event.value < 60
+    incident: { summary: stays, reopen: 3m, close_after: 2m }
+  - rule: lasts
+    when: |
+      event.type == \"down\"
+    by: [event.labels.site]
+    incident: { summary: lasts, close_after: 2m }
+";
+
 const ALONE: &str = "
   - rule: alone
     when: |
@@ -69,10 +85,26 @@ pub(super) fn random_sets() -> Vec<Arc<RuleSet>> {
         .replace("reopen: 10m", "reopen: 1h")
         .replace("close_after: 20m", "close_after: 1m");
     vec![
-        sets(&[("rich", "auto", RICH), ("alone", "propose", ALONE), ("watch", "observe", DISK)]),
-        sets(&[("rich", "auto", &changed), ("alone", "record", ALONE)]),
+        waiting(
+            sets(&[
+                ("rich", "auto", RICH),
+                ("alone", "propose", ALONE),
+                ("watch", "observe", DISK),
+                ("zzz", "record", WAITS),
+            ]),
+            30,
+        ),
+        waiting(sets(&[("rich", "auto", &changed), ("alone", "record", ALONE), ("zzz", "auto", WAITS)]), 90),
         sets(&[("alone", "auto", ALONE)]),
     ]
+}
+
+/// With what the rules of [`WAITS`] wait for; so many seconds in one of them.
+fn waiting(set: Arc<RuleSet>, secs: i64) -> Arc<RuleSet> {
+    shaped(&set, |set| {
+        rule(set, "stays").stays = Some(Span::from_secs(secs));
+        rule(set, "lasts").stays = Some(Span::from_secs(60));
+    })
 }
 
 /// Something that may happen, told without ids: those are looked up in the state at hand.
@@ -287,7 +319,7 @@ struct Outcome {
 
 /// Runs a history with these ends of batches; after each, what was committed is all there is.
 fn run(ops: &[(usize, Op)], cuts: &[Cut], sets: &[Arc<RuleSet>]) -> Outcome {
-    let limits = Limits { open_incidents: 4 };
+    let limits = Limits { open_incidents: 4, windows: 3 };
     let mut store = Store::default();
     let mut shard = store.restart(sets[0].digest, limits, sets);
     sets.iter().for_each(|set| shard.learn(Arc::clone(set)));

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use paramedic_rulebook::{RuleSet, load};
+use paramedic_model::Digest;
+use paramedic_rulebook::{ExprIx, ExprText, Rule, RuleSet, load};
+use serde_json::json;
 
 const PLAYBOOKS: &str = "
 playbooks:
@@ -32,6 +34,33 @@ pub(super) fn sets(books: &[(&str, &str, &str)]) -> Arc<RuleSet> {
     let loaded = load(&sources);
     let Some(set) = loaded.set else { panic!("{:#?}", loaded.diagnostics) };
     Arc::new(set)
+}
+
+/// The set with its rules changed by hand.
+pub(super) fn shaped(set: &Arc<RuleSet>, change: impl FnOnce(&mut RuleSet)) -> Arc<RuleSet> {
+    let mut set = RuleSet::clone(set);
+    change(&mut set);
+    let texts: Vec<String> = set.exprs.iter().map(|e| e.text.clone()).collect();
+    let text = |ix: &ExprIx| texts[ix.0 as usize].clone();
+    for rule in &mut set.rules {
+        let by: Vec<String> = rule.by.iter().flatten().map(text).collect();
+        let pattern = format!("{:?} {:?} {:?}", rule.pattern, rule.stays, rule.settle);
+        rule.shape = Digest::of(&json!([pattern, rule.pattern.when().as_ref().map(text), by]));
+    }
+    let rules: Vec<String> = set.rules.iter().map(|rule| format!("{rule:?}")).collect();
+    set.digest = Digest::of(&json!([set.digest, rules]));
+    Arc::new(set)
+}
+
+/// One rule of a set, by its name.
+pub(super) fn rule<'s>(set: &'s mut RuleSet, name: &str) -> &'s mut Rule {
+    set.rules.iter_mut().find(|rule| rule.name == name).unwrap()
+}
+
+/// A further expression of a set.
+pub(super) fn expr(set: &mut RuleSet, text: &str) -> ExprIx {
+    set.exprs.push(ExprText { text: text.into(), place: Default::default() });
+    ExprIx(u32::try_from(set.exprs.len() - 1).unwrap())
 }
 
 /// An alert, and nothing else.

@@ -160,6 +160,7 @@ pub(super) struct World {
     pub(super) shard: Shard,
     pub(super) store: Store,
     set: Arc<RuleSet>,
+    limits: Limits,
     now: Timestamp,
     inputs: u32,
     fresh: Vec<Decided>,
@@ -173,9 +174,13 @@ impl World {
     }
 
     pub(super) fn limited(set: Arc<RuleSet>, open_incidents: usize) -> Self {
+        Self::within(set, Limits { open_incidents, ..Limits::default() })
+    }
+
+    pub(super) fn within(set: Arc<RuleSet>, limits: Limits) -> Self {
         let store = Store::default();
-        let shard = store.restart(set.digest, Limits { open_incidents }, &[Arc::clone(&set)]);
-        let mut world = World { shard, store, set, now: t("0s"), inputs: 0, fresh: vec![], opened: vec![] };
+        let shard = store.restart(set.digest, limits, &[Arc::clone(&set)]);
+        let mut world = World { shard, store, set, limits, now: t("0s"), inputs: 0, fresh: vec![], opened: vec![] };
         let cis = ["web-1", "web-2"].map(|name| server(SCOPE, name)).to_vec();
         world.inbox(InboxBody::Cmdb(CmdbDelta { by: "test".into(), cis, relations: vec![] }));
         world.fresh.clear();
@@ -194,6 +199,36 @@ impl World {
         }
         self.store.commit(&finished);
         self.store.is_whole(&self.shard);
+    }
+
+    /// The engine dies, and goes on from what was committed.
+    pub(super) fn restart(&mut self) -> &mut Self {
+        self.shard = self.store.restart(self.set.digest, self.limits, &[Arc::clone(&self.set)]);
+        self
+    }
+
+    /// The wall clock goes on, and nothing is taken meanwhile.
+    pub(super) fn at_once(&mut self, when: &str) -> &mut Self {
+        self.now = t(when);
+        self
+    }
+
+    /// Events of an outage's time, each with the time of its record, are taken in one batch.
+    pub(super) fn drain(&mut self, events: Vec<(&str, E)>) -> &mut Self {
+        let inputs: Vec<(Timestamp, EventInput)> = events
+            .into_iter()
+            .map(|(at, e)| {
+                self.inputs += 1;
+                (t(at), matched(&self.set, e.build(t(at), self.inputs)))
+            })
+            .collect();
+        self.batch(|shard, _| {
+            for (at, input) in inputs {
+                let stamp = shard.stamp(at);
+                shard.event(stamp, SCOPE, input);
+            }
+        });
+        self
     }
 
     /// Time passes; what is due by then fires.
@@ -311,6 +346,11 @@ impl World {
 
     pub(super) fn ci(&self, name: &str) -> &Ci {
         &self.store.scopes[SCOPE].cis[&Ci::id_of(SCOPE, "server", name)]
+    }
+
+    /// The open windows, by purpose.
+    pub(super) fn windows(&self) -> Vec<&'static str> {
+        self.live().windows.values().map(|w| w.body.purpose()).collect()
     }
 
     pub(super) fn live(&self) -> &State {

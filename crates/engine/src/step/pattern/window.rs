@@ -1,0 +1,101 @@
+//! Windows come, change and go: always by a mark, never more than the cap.
+
+use paramedic_model::{AlertKey, Id, TimerKind, Window, WindowBody};
+use serde_json::json;
+
+use super::{Cx, Which};
+use crate::decision::Mark;
+
+/// The rule that the umbrella incident names.
+const TOO_MANY: &str = "too many windows";
+
+impl Cx<'_> {
+    pub(super) fn window_id(&self, which: &Which, purpose: &str) -> Id {
+        Window::id_of(self.scope, which.book(), &which.rule().name, purpose, &which.by)
+    }
+
+    /// The window remembers this from now on. Beyond the cap the one that changed least recently gives way.
+    pub(super) fn put_window(&mut self, which: &Which, body: WindowBody) {
+        let id = self.window_id(which, body.purpose());
+        let opened = match self.state.windows.get(&id) {
+            Some(known) => known.opened,
+            None => {
+                self.make_room(which);
+                self.now
+            }
+        };
+        let rule = which.rule();
+        let window = Window {
+            id,
+            rulebook: which.book().to_owned(),
+            rule: rule.name.clone(),
+            shape: rule.shape,
+            by: which.by.clone(),
+            opened,
+            touched: self.now,
+            body,
+        };
+        self.mark(Mark::WindowChanged { window: Box::new(window) });
+    }
+
+    fn make_room(&mut self, which: &Which) {
+        let (cap, book, rule) = (self.engine.limits.windows, which.book(), &which.rule().name);
+        if self.state.windows_of(book, rule) < cap {
+            return;
+        }
+        if let Some(oldest) = self.state.oldest_window(book, rule) {
+            self.end_window(oldest);
+        }
+        self.ignore("too many windows");
+        let key = Id::of(&json!(["umbrella", self.scope, "windows"]));
+        if self.state.incident_of_key(key).is_some_and(|i| i.state.is_open()) {
+            return;
+        }
+        let summary = format!(
+            "Rule {book}/{rule} has more than {cap} windows in scope {}: the oldest give way, and are counted",
+            self.scope
+        );
+        self.open_own(key, TOO_MANY, None, summary, "the cap on windows");
+    }
+
+    /// A window is closed. Samples that contributed to nothing else are not remembered.
+    pub(super) fn end_window(&mut self, id: Id) {
+        if !self.state.windows.contains_key(&id) {
+            return;
+        }
+        let held = self.state.held.get(&id).cloned().unwrap_or_default();
+        self.drop_timer(id, &TimerKind::Window);
+        self.mark(Mark::WindowGone { window: id });
+        let idle = |key: &AlertKey| self.state.alerts.get(key).is_some_and(|a| a.sampled && a.incidents.is_empty());
+        let alerts: Vec<AlertKey> = held.into_iter().filter(idle).collect();
+        if !alerts.is_empty() {
+            self.mark(Mark::Forgotten { alerts, parked: vec![], seen: vec![] });
+        }
+    }
+
+    /// An open alert contributes to a window.
+    pub(super) fn hold_alert(&mut self, window: Id, alert: &AlertKey) {
+        let counts = self.state.alerts.get(alert).is_some_and(|a| a.is_open() && !a.incidents.contains(&window));
+        if counts && self.state.windows.contains_key(&window) {
+            self.mark(Mark::AlertCounts { alert: alert.clone(), incident: window });
+        }
+    }
+
+    /// The rule that a window belongs to, under the active set.
+    pub(super) fn rule_of_window(&self, window: &Window) -> Option<Which> {
+        let set = std::sync::Arc::clone(self.evaluator(self.state.head.set)?.borrow().set());
+        let rule = set.find(&window.rulebook, &window.rule).filter(|rule| rule.shape == window.shape)?;
+        let ix = rule.ix;
+        Some(Which { set, ix, by: window.by.clone() })
+    }
+
+    /// A window's time is up.
+    pub(in crate::step) fn on_window_due(&mut self, id: Id) {
+        let Some(window) = self.state.windows.get(&id).cloned() else { return };
+        let Some(which) = self.rule_of_window(&window) else { return self.end_window(id) };
+        match &window.body {
+            WindowBody::Holds { due, last, .. } => self.on_held_for(&window, &which, *due, last),
+            WindowBody::Once { .. } => self.end_window(id),
+        }
+    }
+}
