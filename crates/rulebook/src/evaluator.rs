@@ -8,14 +8,18 @@ use serde_json::Value;
 use smallvec::SmallVec;
 
 use crate::condition::{Cond, Term};
-use crate::index::Index;
+use crate::index::{Found, Index};
+use crate::script::check;
 use crate::script::compile::{Compiler, Role};
 use crate::script::json::to_json;
-use crate::script::native::{cond, conjuncts, expression, term};
+use crate::script::native::{cond, expression, necessary, term};
 use crate::script::objects::{CiObject, dynamic};
 use crate::script::runtime::{Lazy, Runtime, Surroundings};
-use crate::script::{check, runtime};
 use crate::{ExprIx, Field, Rule, RuleIx, RuleSet, Template, template};
+
+mod indexed;
+
+pub use indexed::{Asked, HowFound, IndexedCondition};
 
 /// What a value expression may read.
 #[derive(Clone, Copy)]
@@ -106,7 +110,7 @@ struct Condition {
     /// Of the pure subset; asked first.
     native: Cond,
     /// The whole, where the pure subset is not the whole.
-    script: Option<AST>,
+    script: Option<Box<AST>>,
 }
 
 enum Compiled {
@@ -124,6 +128,8 @@ pub struct Evaluator {
     exprs: Vec<Compiled>,
     conditions: Vec<Condition>,
     index: Index,
+    found: Found,
+    asked: Asked,
     runtime: Runtime,
 }
 
@@ -136,12 +142,15 @@ impl Evaluator {
             exprs,
             conditions: Vec::new(),
             index: Index::default(),
+            found: Found::default(),
+            asked: Asked::default(),
             runtime: Runtime::new(),
             set: Arc::clone(&set),
         };
         for rule in &set.rules {
             this.add_conditions(&compiler, rule);
         }
+        this.index = Index::new(this.conditions.iter().map(|c| &c.native));
         this
     }
 
@@ -153,17 +162,15 @@ impl Evaluator {
             let Some(text) = self.set.exprs.get(ix.0 as usize) else { continue };
             let Ok(ast) = compiler.parse(&text.text, Role::Condition) else { continue };
             let Some(expr) = expression(&ast) else { continue };
-            let whole = cond(expr);
-            let is_native = whole.is_some();
-            let native = whole.unwrap_or_else(|| Cond::And(conjuncts(expr)));
+            let is_native = cond(expr).is_some();
+            let native = necessary(expr);
             let implied = match purpose {
                 _ if check::mentions_status(&ast) => Implied::Nothing,
                 Purpose::When => Implied::FiringInNormalPhase,
                 Purpose::Clear | Purpose::Verify(_) => Implied::NormalPhase,
             };
             let at = self.conditions.len();
-            self.index.add(at, &native);
-            let script = (!is_native).then_some(ast);
+            let script = (!is_native).then(|| Box::new(ast));
             self.conditions.push(Condition { rule: rule.ix, purpose, implied, native, script });
             if let Some(slot) = self.exprs.get_mut(ix.0 as usize) {
                 *slot = Compiled::Condition(at);
@@ -178,11 +185,18 @@ impl Evaluator {
 
     /// Which conditions hold, found through the index.
     pub fn matches(&mut self, event: &Event<'_>) -> Matches {
-        let Self { conditions, index, runtime, .. } = self;
+        let Self { conditions, index, runtime, found, asked, .. } = self;
         let mut out = Matches::default();
         let mut lazy = Lazy::default();
-        index.candidates(event, |at| ask(&conditions[at], runtime, event, &mut lazy, &mut out));
-        sort(&mut out);
+        index.find(event, found);
+        let (all, always) = (found.hits.len() as u64, index.always() as u64);
+        asked.indexed += all.saturating_sub(always);
+        asked.unindexed += always;
+        for hit in &found.hits {
+            let Some(condition) = conditions.get(hit.entry as usize) else { continue };
+            ask(condition, hit.proven, runtime, event, &mut lazy, &mut out, &mut asked.scripts);
+        }
+        // Conditions are numbered in the order of their rules, and so they are found.
         out
     }
 
@@ -191,9 +205,8 @@ impl Evaluator {
         let mut out = Matches::default();
         let mut lazy = Lazy::default();
         for condition in &self.conditions {
-            ask(condition, &mut self.runtime, event, &mut lazy, &mut out);
+            ask(condition, 0, &mut self.runtime, event, &mut lazy, &mut out, &mut self.asked.scripts);
         }
-        sort(&mut out);
         out
     }
 
@@ -244,7 +257,8 @@ impl Evaluator {
         let mut lazy = Lazy::default();
         match self.exprs.get(expr.0 as usize) {
             Some(Compiled::Condition(at)) => {
-                holds(&self.conditions[*at], &mut self.runtime, event, &mut lazy).unwrap_or(false)
+                holds(&self.conditions[*at], 0, &mut self.runtime, event, &mut lazy, &mut self.asked.scripts)
+                    .unwrap_or(false)
             }
             _ => self.value(expr, event, &mut lazy, None) == Ok(Value::Bool(true)),
         }
@@ -294,7 +308,7 @@ impl Evaluator {
             Some(Compiled::Native(term)) => dynamic(term.eval(event)),
             Some(Compiled::Script(ast)) => self.runtime.value(ast, event, lazy, around).map_err(EvalError::Script)?,
             Some(Compiled::Condition(at)) => {
-                let held = holds(&self.conditions[*at], &mut self.runtime, event, lazy);
+                let held = holds(&self.conditions[*at], 0, &mut self.runtime, event, lazy, &mut self.asked.scripts);
                 held.map_err(EvalError::Script)?.into()
             }
         };
@@ -312,15 +326,33 @@ fn compile_value(compiler: &Compiler, text: &str) -> Compiled {
     }
 }
 
-fn holds(c: &Condition, runtime: &mut runtime::Runtime, event: &Event<'_>, lazy: &mut Lazy) -> Result<bool, String> {
-    if !c.implied.holds(event) || !c.native.holds(event) {
+/// Whether it holds, where these conjuncts of its native part are known to.
+fn holds(
+    c: &Condition,
+    proven: u32,
+    runtime: &mut Runtime,
+    event: &Event<'_>,
+    lazy: &mut Lazy,
+    scripts: &mut u64,
+) -> Result<bool, String> {
+    if !c.implied.holds(event) || !c.native.holds_given(proven, event) {
         return Ok(false);
     }
-    c.script.as_ref().map_or(Ok(true), |ast| runtime.condition(ast, event, lazy))
+    let Some(script) = &c.script else { return Ok(true) };
+    *scripts += 1;
+    runtime.condition(script, event, lazy)
 }
 
-fn ask(c: &Condition, runtime: &mut Runtime, event: &Event<'_>, lazy: &mut Lazy, out: &mut Matches) {
-    match holds(c, runtime, event, lazy) {
+fn ask(
+    c: &Condition,
+    proven: u32,
+    runtime: &mut Runtime,
+    event: &Event<'_>,
+    lazy: &mut Lazy,
+    out: &mut Matches,
+    scripts: &mut u64,
+) {
+    match holds(c, proven, runtime, event, lazy, scripts) {
         Ok(false) => {}
         Ok(true) => match c.purpose {
             Purpose::When => out.when.push(c.rule),
@@ -329,11 +361,4 @@ fn ask(c: &Condition, runtime: &mut Runtime, event: &Event<'_>, lazy: &mut Lazy,
         },
         Err(why) => out.failed.push((c.rule, format!("{}: {why}", c.purpose.name()))),
     }
-}
-
-fn sort(out: &mut Matches) {
-    out.when.sort_unstable();
-    out.clear.sort_unstable();
-    out.verify.sort_unstable();
-    out.failed.sort_unstable();
 }

@@ -13,7 +13,8 @@ mod template;
 mod value;
 
 pub use diagnostics::{Diagnostic, Gravity};
-pub use evaluator::{Ctx, EvalError, Evaluator, Matches};
+pub use evaluator::{Asked, Ctx, EvalError, Evaluator, HowFound, IndexedCondition, Matches};
 pub use load::{GRANTS, Loaded, load};
 pub use rules::*;
 pub use scope::{DEFAULT_SCOPE, ScopeExpr};
+pub use script::functions::{Family, Function, families};

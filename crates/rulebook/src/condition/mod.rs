@@ -59,6 +59,14 @@ impl Where {
 }
 
 impl Cond {
+    /// Whether it holds, where these of its conjuncts, as bits by position, are known to.
+    pub(crate) fn holds_given(&self, proven: u32, event: &Event<'_>) -> bool {
+        match self {
+            Cond::And(all) => all.iter().enumerate().all(|(i, c)| (i < 32 && proven >> i & 1 == 1) || c.holds(event)),
+            whole => proven & 1 == 1 || whole.holds(event),
+        }
+    }
+
     pub(crate) fn holds(&self, event: &Event<'_>) -> bool {
         match self {
             Cond::Const(b) => *b,

@@ -1,5 +1,7 @@
 //! Values of the pure subset.
 
+use std::fmt;
+
 use paramedic_model::{Event, Severity};
 
 use crate::value::{One, Path, Two, Ty, Val};
@@ -139,6 +141,38 @@ impl Term {
                 let all = terms.iter().fold(Kinds::NONE, |all, t| all.or(t.kinds()));
                 let always = terms.iter().any(|t| !t.kinds().may_be(Kinds::MISSING));
                 if always { all.without(Kinds::MISSING) } else { all }
+            }
+        }
+    }
+}
+
+/// As a rulebook writes it.
+impl fmt::Display for Lit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Lit::Bool(b) => write!(f, "{b}"),
+            Lit::Int(i) => write!(f, "{i}"),
+            Lit::Float(x) => write!(f, "{x:?}"),
+            Lit::Text(t) => write!(f, "{t:?}"),
+            Lit::Word(t) => f.write_str(&t.to_uppercase()),
+            Lit::Severity(s) => f.write_str(&s.name().to_uppercase()),
+        }
+    }
+}
+
+/// As a rulebook writes it.
+impl fmt::Display for Term {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Term::Lit(lit) => write!(f, "{lit}"),
+            Term::Path(path) => f.write_str(&path.shown()),
+            Term::One(One::Negative, inner) => write!(f, "-{inner}"),
+            Term::One(function, inner) => write!(f, "{}({inner})", function.name()),
+            Term::Two(function, a, b) if function.is_sign() => write!(f, "({a} {} {b})", function.name()),
+            Term::Two(function, a, b) => write!(f, "{}({a}, {b})", function.name()),
+            Term::Coalesce(terms) => {
+                let terms: Vec<String> = terms.iter().map(ToString::to_string).collect();
+                write!(f, "({})", terms.join(" ?? "))
             }
         }
     }

@@ -91,6 +91,8 @@ fn call_by_name(call: &FnCallExpr, pos: Position, found: &mut Vec<Finding>) {
         found.push(Finding::error(pos, format!("there is no function `{name}`"), help));
     } else if matches!(name, "has" | "num" | "label") && call.args.len() != 1 {
         found.push(Finding::error(pos, format!("`{name}` takes one argument, and has {}", call.args.len()), None));
+    } else if let Some((message, help)) = super::functions::check(call) {
+        found.push(Finding::error(pos, message, help));
     }
 }
 

@@ -126,7 +126,10 @@ fn hint(text: &str, pos: Position) -> Option<String> {
         return Some("compare with `==`".to_owned());
     }
     if words.contains(&"=~") {
-        return Some("use event.summary.contains(\"...\"), .starts_with(\"...\") or .ends_with(\"...\")".to_owned());
+        return Some(
+            "use event.summary.matches(\"...\"), or .contains(\"...\"), .starts_with(\"...\"), .ends_with(\"...\")"
+                .to_owned(),
+        );
     }
     let at = pos.position().unwrap_or(1).saturating_sub(1);
     let word: String = line.chars().skip(at).take_while(|c| c.is_alphanumeric() || *c == '_').collect();

@@ -26,9 +26,14 @@ fn cost(value: &Dynamic) -> u64 {
     value.read_lock::<Map>().map_or(0, |map| map.values().map(|item| 1 + cost(item)).sum())
 }
 
-/// Takes what a value costs off the budget, and gives it back. Where nothing is left the next operation is the last.
+/// Takes operations off the budget. Where nothing is left the next operation is the last.
+pub(crate) fn charge(budget: &Budget, operations: u64) {
+    budget.set(budget.get().saturating_sub(operations));
+}
+
+/// Takes what a value costs off the budget, and gives it back.
 pub(crate) fn charged(budget: &Budget, value: Dynamic) -> Dynamic {
-    budget.set(budget.get().saturating_sub(cost(&value)));
+    charge(budget, cost(&value));
     value
 }
 

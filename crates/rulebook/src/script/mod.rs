@@ -5,6 +5,7 @@ mod agreement;
 pub(crate) mod check;
 pub(crate) mod compile;
 mod cost;
+pub(crate) mod functions;
 pub(crate) mod json;
 pub(crate) mod native;
 pub(crate) mod objects;

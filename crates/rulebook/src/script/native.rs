@@ -117,10 +117,13 @@ enum Base<'a> {
 }
 
 fn calls(expr: &Expr) -> Option<Calls<'_>> {
-    let Expr::Dot(pair, flags, _) = expr else { return None };
-    let mut names = Vec::new();
-    let mut calls = Vec::new();
-    let (mut rest, mut elvis, mut ends, mut by_index) = (&pair.rhs, is_elvis(*flags), false, false);
+    let (pair, mut elvis, mut ends, mut by_index) = match expr {
+        Expr::Dot(pair, flags, _) => (pair, is_elvis(*flags), false, false),
+        Expr::Index(pair, flags, _) => (pair, false, flags.contains(ASTFlags::BREAK), true),
+        _ => return None,
+    };
+    let (mut names, mut calls) = (Vec::new(), Vec::new());
+    let mut rest = &pair.rhs;
     loop {
         let (this, next) = match rest {
             Expr::Dot(pair, flags, _) if !ends => (&pair.lhs, Some((&pair.rhs, is_elvis(*flags), false, false))),
@@ -171,7 +174,8 @@ impl<'a> Calls<'a> {
     /// All calls but the last have given this.
     fn before_last(&self) -> Option<(Term, &'a FnCallExpr)> {
         let (last, before) = self.calls.split_last()?;
-        let receiver = before.iter().try_fold(self.base()?, |receiver, call| value_of_call(&call.name, receiver, &call.args))?;
+        let receiver =
+            before.iter().try_fold(self.base()?, |receiver, call| value_of_call(&call.name, receiver, &call.args))?;
         Some((receiver, last))
     }
 }
@@ -204,7 +208,7 @@ pub(crate) fn cond(expr: &Expr) -> Option<Cond> {
                 _ => None,
             }
         }
-        Expr::Dot(..) => {
+        Expr::Dot(..) | Expr::Index(..) => {
             let calls = calls(expr)?;
             if let (Base::Texts(path), [call]) = (&calls.base, calls.calls.as_slice()) {
                 return match call.args.as_slice() {
@@ -300,9 +304,7 @@ pub(crate) fn necessary(expr: &Expr) -> Cond {
         return whole;
     }
     match expr {
-        Expr::And(all, _) => {
-            Cond::And(all.iter().map(necessary).filter(|c| *c != Cond::Const(true)).collect())
-        }
+        Expr::And(all, _) => Cond::And(all.iter().map(necessary).filter(|c| *c != Cond::Const(true)).collect()),
         Expr::Or(any, _) => {
             let sides: Vec<Cond> = any.iter().map(necessary).collect();
             let says_nothing = |c: &Cond| matches!(c, Cond::Const(true)) || *c == Cond::And(vec![]);

@@ -141,8 +141,8 @@ fn event_field(event: &EventObject, name: &str) -> Result<Dynamic, Box<EvalAltRe
     }
 }
 
-/// Registers the event's side: fields, labels, `label(name)`.
-pub(crate) fn register_event(engine: &mut Engine, current: &Current, budget: &Budget) {
+/// Registers the event's side: fields and labels.
+pub(crate) fn register_event(engine: &mut Engine, budget: &Budget) {
     engine.register_type_with_name::<EventObject>("event").register_type_with_name::<TextsObject>("labels");
     engine.register_type_with_name::<SeverityObject>("severity");
     for name in field_names() {
@@ -158,11 +158,6 @@ pub(crate) fn register_event(engine: &mut Engine, current: &Current, budget: &Bu
     let left = Rc::clone(budget);
     engine.register_indexer_get(move |texts: &mut TextsObject, name: ImmutableString| charged(&left, texts.get(&name)));
     engine.register_fn("contains", |texts: &mut TextsObject, name: ImmutableString| !texts.get(&name).is_unit());
-    let (current, left) = (Rc::clone(current), Rc::clone(budget));
-    engine.register_fn("label", move |name: ImmutableString| {
-        let value = current.borrow().as_ref().map_or(Dynamic::UNIT, |e| dynamic(Val::optional(e.0.labels.get(&name))));
-        charged(&left, value)
-    });
 }
 
 /// Registers the CMDB's side.

@@ -7,10 +7,13 @@ use rhai::packages::{
     ArithmeticPackage, BasicArrayPackage, BasicIteratorPackage, BasicMapPackage, BasicMathPackage, BasicStringPackage,
     MoreStringPackage, Package,
 };
-use rhai::{Array, Dynamic, Engine, ImmutableString, OptimizationLevel, Scope};
+use rhai::{Array, Dynamic, Engine, OptimizationLevel, Scope};
 
 use super::cost::{self, Budget};
-use super::objects::{CiObject, Current, SeverityObject, dynamic, register_cmdb, register_event, val};
+use super::functions::{self, Env};
+use super::objects::{CiObject, Current, dynamic, register_cmdb, register_event, val};
+
+pub(crate) use super::functions::FUNCTIONS;
 use crate::condition::Lit;
 use crate::value::Op;
 use paramedic_model::Severity;
@@ -37,55 +40,6 @@ pub(crate) const CONSTANTS: [(&str, Lit); 10] = [
     ("HIGH", Lit::Int(1)),
     ("MEDIUM", Lit::Int(2)),
     ("LOW", Lit::Int(3)),
-];
-
-/// The functions and methods that an expression may call. Everything else is refused at load.
-pub(crate) const FUNCTIONS: [&str; 45] = [
-    "has",
-    "num",
-    "label",
-    "dependents",
-    "dependencies",
-    "ci",
-    "contains",
-    "starts_with",
-    "ends_with",
-    "index_of",
-    "sub_string",
-    "split",
-    "to_lower",
-    "to_upper",
-    "len",
-    "is_empty",
-    "to_string",
-    "to_int",
-    "to_float",
-    "parse_int",
-    "parse_float",
-    "abs",
-    "sign",
-    "floor",
-    "ceiling",
-    "round",
-    "sqrt",
-    "min",
-    "max",
-    "filter",
-    "map",
-    "some",
-    "all",
-    "find",
-    "reduce",
-    "extract",
-    "keys",
-    "values",
-    "get",
-    "range",
-    "is_nan",
-    "is_odd",
-    "is_even",
-    "curry",
-    "concat",
 ];
 
 /// Builds the engine. `current` is the event that `label(name)` reads; `budget` is set before each evaluation.
@@ -115,8 +69,8 @@ pub(crate) fn engine(current: &Current, budget: &Budget) -> Engine {
     engine.set_optimization_level(OptimizationLevel::None);
     engine.set_strict_variables(true);
     register_comparisons(&mut engine);
-    register_functions(&mut engine);
-    register_event(&mut engine, current, budget);
+    functions::register(&mut engine, &Env { current, budget });
+    register_event(&mut engine, budget);
     register_cmdb(&mut engine, budget);
     cost::register(&mut engine, budget);
     engine
@@ -133,7 +87,8 @@ fn limit(engine: &mut Engine) {
         .set_max_variables(64)
         .set_max_functions(32)
         .set_max_strings_interned(256);
-    for symbol in ["eval", "print", "debug", "while", "loop", "for", "do"] {
+    // Powers are left out: what a float to the power of a float is, is up to the machine's library.
+    for symbol in ["eval", "print", "debug", "while", "loop", "for", "do", "**"] {
         engine.disable_symbol(symbol);
     }
 }
@@ -149,27 +104,6 @@ fn register_comparisons(engine: &mut Engine) {
         list.iter().any(|x| Op::Eq.holds(&val(x), &item))
     });
     engine.register_fn("!", |b: bool| !b);
-}
-
-fn register_functions(engine: &mut Engine) {
-    engine.register_fn("has", |value: Dynamic| !value.is_unit());
-    engine.register_fn("num", |value: Dynamic| dynamic(val(&value).num()));
-    engine.register_fn("to_string", |severity: SeverityObject| severity.0.name());
-    engine.register_fn("max", |a: i64, b: i64| a.max(b)).register_fn("min", |a: i64, b: i64| a.min(b));
-    engine.register_fn("max", |a: f64, b: f64| a.max(b)).register_fn("min", |a: f64, b: f64| a.min(b));
-    // A missing text contains nothing, has no length: it fits no condition, and is no failure.
-    for name in ["contains", "starts_with", "ends_with"] {
-        engine.register_fn(name, |(): (), _: Dynamic| false);
-    }
-    for name in ["len", "to_lower", "to_upper", "to_string", "to_int", "to_float", "abs", "is_empty"] {
-        engine.register_fn(name, |(): ()| ());
-    }
-    engine.register_fn("split", |(): (), _: Dynamic| Array::new());
-    for name in ["sub_string", "index_of"] {
-        engine.register_fn(name, |(): (), _: Dynamic| ());
-    }
-    engine.register_fn("sub_string", |(): (), _: Dynamic, _: Dynamic| ());
-    engine.register_fn("concat", |a: ImmutableString, b: ImmutableString| a + b);
 }
 
 /// A scope that holds the constants.

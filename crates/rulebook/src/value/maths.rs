@@ -86,8 +86,7 @@ impl One {
 }
 
 impl Two {
-    pub(crate) const ALL: [Two; 7] =
-        [Two::Plus, Two::Minus, Two::Times, Two::Over, Two::Modulo, Two::Min, Two::Max];
+    pub(crate) const ALL: [Two; 7] = [Two::Plus, Two::Minus, Two::Times, Two::Over, Two::Modulo, Two::Min, Two::Max];
 
     /// What scripts call it.
     pub(crate) const fn name(self) -> &'static str {
@@ -178,7 +177,7 @@ fn joined(a: &Val<'_>, b: &Val<'_>) -> Val<'static> {
         _ => None,
     };
     match (shown(a), shown(b)) {
-        (Some(a), Some(b)) => Val::Text(Cow::Owned(a + &b)),
+        (Some(a), Some(b)) => Val::Text(Cow::Owned(a + b.as_str())),
         _ => Val::Missing,
     }
 }

@@ -15,8 +15,8 @@ mod pattern;
 
 pub(crate) use maths::{One, Two};
 pub(crate) use network::Network;
-pub(crate) use pattern::{Pattern, Patterns};
 pub(crate) use path::{Path, Ty, field_names};
+pub(crate) use pattern::{Pattern, Patterns};
 
 /// A value, borrowed from the event or the rulebook where it can be.
 #[derive(Clone, Debug, PartialEq)]
@@ -129,6 +129,17 @@ impl Op {
 
     pub(crate) fn from_sign(sign: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|op| op.sign() == sign)
+    }
+
+    /// `a op b` is `b op.turned() a`.
+    pub(crate) const fn turned(self) -> Self {
+        match self {
+            Op::Eq | Op::Ne => self,
+            Op::Lt => Op::Gt,
+            Op::Le => Op::Ge,
+            Op::Gt => Op::Lt,
+            Op::Ge => Op::Le,
+        }
     }
 
     pub(crate) fn holds(self, a: &Val<'_>, b: &Val<'_>) -> bool {

@@ -88,6 +88,22 @@ impl Path {
         }
     }
 
+    /// As a rulebook writes it.
+    pub(crate) fn shown(&self) -> String {
+        let of = |texts: &str, name: &str| {
+            if rhai::is_valid_identifier(name) {
+                format!("event.{texts}.{name}")
+            } else {
+                format!("event.{texts}[{name:?}]")
+            }
+        };
+        match self {
+            Path::Label(name) => of("labels", name),
+            Path::Annotation(name) => of("annotations", name),
+            path => FIELDS.iter().find(|(_, p)| p == path).map(|(n, _)| format!("event.{n}")).unwrap_or_default(),
+        }
+    }
+
     /// The field's value in an event.
     pub(crate) fn read<'e>(&self, event: &'e Event<'_>) -> Val<'e> {
         match self {
