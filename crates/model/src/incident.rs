@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{AlertKey, Digest, Id, Level, OwnedEvent, Severity, Timestamp, level::priority};
+use crate::{AlertKey, Digest, Id, Level, Names, OwnedEvent, Severity, Timestamp, level::priority};
 
 /// ServiceNow's `state` of an incident.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -284,6 +284,9 @@ pub struct Incident {
     pub alerts: Vec<AlertKey>,
     /// The event that opened it, for the remedies' values; kept where the rule has remedies.
     pub event: Option<Box<OwnedEvent>>,
+    /// What the rule's pattern bound when it opened, for the remedies' values; kept with the event.
+    #[serde(default, skip_serializing_if = "Names::is_empty")]
+    pub names: Names,
     /// How many events have matched, repeats aside.
     pub matched: u64,
     /// The latest `time` of an event that matched: older ones are no evidence of recovery.

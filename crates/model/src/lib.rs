@@ -39,4 +39,4 @@ pub use outbox::{GuardSays, GuardVerdict, Order, OutboxRow, OutboxState, Outcome
 pub use playbook::{BadParameter, Effect, OnUnknown, Parameter, ParameterType, Playbook, ResultIn};
 pub use run::{Page, Run, RunState, Target, Verdict};
 pub use time::{Span, TimeError, Timestamp};
-pub use window::{Kept, Window, WindowBody};
+pub use window::{Counted, Kept, Named, Names, Pane, Window, WindowBody};

@@ -1,5 +1,6 @@
 //! What a rule has seen so far and still waits on.
 
+use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -39,8 +40,41 @@ pub enum WindowBody {
         due: Timestamp,
         /// The latest event for which it held.
         last: Kept,
+        /// What the pattern bound with it.
+        #[serde(default, skip_serializing_if = "Names::is_empty")]
+        names: Names,
         /// It has held for long enough, and still does.
         fired: bool,
+    },
+    /// `count`: what came within the window.
+    Count {
+        /// By time, the oldest first; no more than tell whether there are enough.
+        elements: Vec<Counted>,
+        /// There were enough.
+        above: bool,
+        /// The event that it began with.
+        first: Kept,
+    },
+    /// `measure`: samples in panes, each a twelfth of the window.
+    Measure {
+        /// By time, the oldest first.
+        panes: Vec<Pane>,
+        /// What is computed of them was as the rule says.
+        so: bool,
+    },
+    /// `settle`: events that are collected for a while.
+    Settle {
+        /// The first hundred.
+        events: Vec<Kept>,
+        /// How many there were.
+        n: u64,
+    },
+    /// `clear: { quiet }`: when it matched last.
+    Quiet {
+        /// The latest event.
+        last: Kept,
+        /// When it came.
+        at: Timestamp,
     },
     /// `once`: acted, and not again before this.
     Once {
@@ -56,9 +90,79 @@ impl WindowBody {
     pub const fn purpose(&self) -> &'static str {
         match self {
             WindowBody::Holds { .. } => Window::HOLDS,
+            WindowBody::Count { .. } => Window::COUNT,
+            WindowBody::Measure { .. } => Window::MEASURE,
+            WindowBody::Settle { .. } => Window::SETTLE,
+            WindowBody::Quiet { .. } => Window::QUIET,
             WindowBody::Once { .. } => Window::ONCE,
         }
     }
+}
+
+/// One of those that are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "(i64, u64, u64)", into = "(i64, u64, u64)")]
+pub struct Counted {
+    /// The event's time; in the store, nanoseconds since 1970.
+    pub at: Timestamp,
+    /// Which occurrence of an alert, as a digest; 0 for a sample.
+    pub what: u64,
+    /// The value that must differ, as a digest; 0 where none must.
+    pub value: u64,
+}
+
+impl From<(i64, u64, u64)> for Counted {
+    fn from((at, what, value): (i64, u64, u64)) -> Self {
+        Self { at: Timestamp::from_nanos(at), what, value }
+    }
+}
+
+impl From<Counted> for (i64, u64, u64) {
+    fn from(c: Counted) -> Self {
+        (c.at.as_nanos(), c.what, c.value)
+    }
+}
+
+/// Samples of a part of a window. All numbers are finite.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Pane {
+    /// Which: its begin since 1970, in panes.
+    pub at: i64,
+    /// How many samples.
+    pub n: u64,
+    /// Of all.
+    pub sum: f64,
+    /// Least.
+    pub min: f64,
+    /// Greatest.
+    pub max: f64,
+    /// Time and value of the first.
+    pub first: (Timestamp, f64),
+    /// Time and value of the last.
+    pub last: (Timestamp, f64),
+    /// How much a counter grew from the first to the last.
+    pub grown: f64,
+}
+
+/// What a pattern binds, by name.
+pub type Names = BTreeMap<String, Named>;
+
+/// What a name of a pattern stands for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Named {
+    /// `first`, `last`, a member.
+    Event(Kept),
+    /// `events`.
+    Events(Vec<Kept>),
+    /// `n`.
+    Whole(i64),
+    /// `value`.
+    Number(f64),
+    /// `ci`, looked up when it is read.
+    Ci(Id),
+    /// `incident`, `run`, `alert`.
+    Record(Value),
 }
 
 /// An event that a window keeps, without its raw text. Cheap to copy.
@@ -95,6 +199,14 @@ impl<'de> Deserialize<'de> for Kept {
 impl Window {
     /// Purpose of a `for`.
     pub const HOLDS: &'static str = "holds";
+    /// Purpose of a `count`.
+    pub const COUNT: &'static str = "count";
+    /// Purpose of a `measure`.
+    pub const MEASURE: &'static str = "measure";
+    /// Purpose of a `settle`.
+    pub const SETTLE: &'static str = "settle";
+    /// Purpose of a `clear: { quiet }`.
+    pub const QUIET: &'static str = "quiet";
     /// Purpose of a `once`.
     pub const ONCE: &'static str = "once";
 

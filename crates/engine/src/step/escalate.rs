@@ -21,7 +21,11 @@ impl Cx<'_> {
                 EscalateAt::Unacknowledged(delay) if !pages_at_open => {
                     self.set_timer(id, TimerKind::Escalate { step: index }, self.now.plus(delay));
                 }
-                EscalateAt::Unacknowledged(_) | EscalateAt::RemediesFailed | EscalateAt::RunUnknown => {}
+                EscalateAt::Unacknowledged(_)
+                | EscalateAt::RemediesFailed
+                | EscalateAt::RunUnknown
+                | EscalateAt::ApprovalExpired
+                | EscalateAt::GuardDenied => {}
             }
         }
     }

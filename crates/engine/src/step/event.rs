@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use paramedic_model::{
     Alert, AlertKey, Event, Id, Kind, OwnedEvent, Parked, SeenId, Severity, Span, Status, Timestamp,
 };
-use paramedic_rulebook::{Matches, RuleIx};
+use paramedic_rulebook::{Matches, Rule, RuleIx};
 use serde_json::json;
 
 use super::pattern::Hit;
@@ -116,16 +116,18 @@ impl Cx<'_> {
                 self.mark(Mark::AlertSeen { alert: key.clone(), began: began.max(alert.began), severity });
             }
             Some(alert) if alert.closed.is_some_and(|closed| began < closed) => return self.ignore("late firing"),
-            _ => {
-                let alert = new_alert(event, key.clone(), began, self.now);
-                self.mark(Mark::AlertOpened { alert: Box::new(alert) });
-            }
+            // Samples that are only counted or measured are no alert of their own before there are enough.
+            _ if event.kind != Kind::Alert && self.only_samples(matches) => {}
+            _ => self.open_alert(event, &key, began),
         }
         for rule in &matches.when {
-            self.on_match(Hit { event, alert: &key }, *rule);
+            self.on_match(Hit::of(event, &key), *rule);
         }
-        self.drop_idle(event, &key);
+        self.drop_idle(event, &key, matches);
         self.on_clears(event, matches);
+        if !self.state.alerts.get(&key).is_some_and(|a| a.is_open()) {
+            return;
+        }
         let met = self.state.parked.get(&key).filter(|p| began <= p.time && self.now.since(p.at) <= PARK).cloned();
         if let Some(parked) = met {
             self.mark(Mark::ParkedMet { alert: key.clone() });
@@ -133,11 +135,17 @@ impl Cx<'_> {
         }
     }
 
+    pub(super) fn open_alert(&mut self, event: &OwnedEvent, key: &AlertKey, began: Timestamp) {
+        let alert = new_alert(event, key.clone(), began, self.now);
+        self.mark(Mark::AlertOpened { alert: Box::new(alert) });
+    }
+
     /// An alert that contributes to nothing is not kept, nor is the id of its event: beyond the cap on incidents there may
-    /// be any number of them. What is sent again is looked at anew.
-    fn drop_idle(&mut self, event: &OwnedEvent, key: &AlertKey) {
+    /// be any number of them. What is sent again is looked at anew; not, where a window may have taken it.
+    fn drop_idle(&mut self, event: &OwnedEvent, key: &AlertKey, matches: &Matches) {
         if self.state.alerts.get(key).is_some_and(|a| a.is_open() && a.incidents.is_empty()) {
-            let seen = seen_id(event).into_iter().collect();
+            let taken = !self.all_rules(matches, Rule::is_immediate);
+            let seen = if taken { Vec::new() } else { seen_id(event).into_iter().collect() };
             self.mark(Mark::Forgotten { alerts: vec![key.clone()], parked: vec![], seen });
         }
     }
@@ -146,7 +154,7 @@ impl Cx<'_> {
         let Some(alert) = self.state.alerts.get(&key).filter(|a| a.is_open()).cloned() else {
             if !matches.clear.is_empty() || !matches.verify.is_empty() || !matches.when.is_empty() {
                 self.remember(event);
-                matches.when.iter().for_each(|rule| self.on_match(Hit { event, alert: &key }, *rule));
+                matches.when.iter().for_each(|rule| self.on_match(Hit::of(event, &key), *rule));
                 self.on_clears(event, matches);
             }
             return self.park(event, key);
@@ -163,7 +171,7 @@ impl Cx<'_> {
         } else {
             matches
         };
-        matches.when.iter().for_each(|rule| self.on_match(Hit { event: &joined, alert: &key }, *rule));
+        matches.when.iter().for_each(|rule| self.on_match(Hit::of(&joined, &key), *rule));
         self.on_clears(&joined, matches);
         self.close_alert(&joined, &key, joined.time);
     }

@@ -15,14 +15,14 @@ impl Cx<'_> {
     pub(super) fn on_clear(&mut self, event: &OwnedEvent, set: Digest, ix: RuleIx, step: Option<usize>) {
         let Some(evaluator) = self.evaluator(set) else { return };
         let set = std::sync::Arc::clone(evaluator.borrow().set());
-        let Ok(by) = self.by_of(&set, ix, Hit { event, alert: &key_of(event) }) else { return };
+        let Ok(by) = self.by_of(&set, ix, Hit::of(event, &key_of(event))) else { return };
         let which = Which { set, ix, by };
         let (set, rule) = (&*which.set, which.rule());
         // Windows go by the active set.
         if step.is_none() && set.digest == self.state.head.set {
             self.clear_windows(&which, event);
         }
-        let Ok(key) = self.correlation_key(set, rule, &which.by, event) else { return };
+        let Ok(key) = self.correlation_key(set, rule, &which.by, Hit::of(event, &key_of(event))) else { return };
         let Some(incident) = self.state.incident_of_key(key).filter(|i| i.state.is_open()) else { return };
         // An incident ends by the rule that it was opened under, and by no other that shares its key.
         if incident.set != set.digest || incident.rule != rule.name || incident.rulebook != set.rulebook_of(rule).name {
@@ -42,6 +42,15 @@ impl Cx<'_> {
 
     /// Monitoring shows recovery. Nothing resolves while a run is in flight.
     pub(super) fn on_evidence(&mut self, id: Id, event: &OwnedEvent, time: Timestamp) {
+        let reason = match &event.value {
+            Some(value) => format!("{} {value}", event.type_),
+            None => format!("{} {}", event.type_, event.status.name()),
+        };
+        self.on_recovery(id, reason, time);
+    }
+
+    /// Recovery is shown, for the reason given.
+    pub(super) fn on_recovery(&mut self, id: Id, reason: String, time: Timestamp) {
         let Some(incident) = self.state.incidents.get(&id) else { return };
         if incident.evidence.is_some() {
             return;
@@ -51,10 +60,6 @@ impl Cx<'_> {
         let in_flight = run.as_ref().is_some_and(waits_for_report);
         let hold = self.hold_of(id, run.as_ref());
         if in_flight || hold > Span::ZERO {
-            let reason = match &event.value {
-                Some(value) => format!("{} {value}", event.type_),
-                None => format!("{} {}", event.type_, event.status.name()),
-            };
             self.step(Step::EvidenceSeen { incident: id, evidence: evidence.clone() }, "monitoring", reason);
             if !in_flight {
                 self.set_timer(id, TimerKind::Hold, self.now.plus(hold));

@@ -1,10 +1,10 @@
 //! Matches and evidence: incidents open, grow, reopen, resolve and close.
 
 use paramedic_model::{
-    AlertKey, Id, Incident, IncidentMove, IncidentState, Level, OwnedEvent, Plan, RunState, Severity, Span, TimerKind,
-    Timestamp, incident,
+    AlertKey, Id, Incident, IncidentMove, IncidentState, Level, Names, OwnedEvent, Plan, RunState, Severity, Span,
+    TimerKind, Timestamp, incident,
 };
-use paramedic_rulebook::{Bindings, Ctx, EvalError, IncidentSpec, Rule, RuleSet};
+use paramedic_rulebook::{Ctx, EvalError, IncidentSpec, Rule, RuleSet};
 use serde_json::{Value, json};
 
 use super::event::worst;
@@ -44,14 +44,14 @@ impl Cx<'_> {
         }
     }
 
-    fn open_incident_of(&mut self, which: &Which, hit: Hit<'_>) -> Option<Id> {
+    pub(super) fn open_incident_of(&mut self, which: &Which, hit: Hit<'_>) -> Option<Id> {
         let key = self.key_of_incident(&which.set, which.rule(), &which.by, hit)?;
         self.state.incident_of_key(key).filter(|i| i.state.is_open()).map(|i| i.id)
     }
 
     /// The correlation key; where it cannot be told, that is counted.
     fn key_of_incident(&mut self, set: &RuleSet, rule: &Rule, by: &[Value], hit: Hit<'_>) -> Option<Id> {
-        match self.correlation_key(set, rule, by, hit.event) {
+        match self.correlation_key(set, rule, by, hit) {
             Ok(key) => Some(key),
             Err(EvalError::Missing(_)) => {
                 self.ignore("a part of `key` is missing");
@@ -92,7 +92,7 @@ impl Cx<'_> {
         set: &RuleSet,
         rule: &Rule,
         by: &[Value],
-        event: &OwnedEvent,
+        hit: Hit<'_>,
     ) -> Result<Id, EvalError> {
         let book = set.rulebook_of(rule);
         let shadow = set.autonomy(book) == paramedic_model::Autonomy::Observe;
@@ -101,7 +101,8 @@ impl Cx<'_> {
         };
         let Some(evaluator) = self.evaluator(set.digest) else { return Err(EvalError::Script("no rules".into())) };
         let mut evaluator = evaluator.borrow_mut();
-        let ctx = Ctx::of(event, None, &self.state.cmdb, self.now);
+        let names = self.bindings(hit.names);
+        let ctx = Ctx { names: &names, ..Ctx::of(hit.event, None, &self.state.cmdb, self.now) };
         let parts: Result<Vec<Value>, _> = exprs.iter().map(|e| evaluator.eval(*e, &ctx)).collect();
         let parts = parts?;
         if parts.iter().any(Value::is_null) {
@@ -111,7 +112,7 @@ impl Cx<'_> {
     }
 
     fn open(&mut self, hit: Hit<'_>, set: &RuleSet, rule: &Rule, by: Vec<Value>, correlation_key: Id) {
-        let Hit { event, alert } = hit;
+        let Hit { event, alert, .. } = hit;
         let limit = self.engine.limits.open_incidents;
         if self.state.open >= limit {
             return self.on_too_many(event, limit, "open");
@@ -124,7 +125,7 @@ impl Cx<'_> {
         let Some(spec) = &rule.incident else { return };
         let who = actor(set, rule);
         let incident =
-            Incident { alerts: vec![alert.clone()], ..self.new_incident(event, set, rule, spec, by, correlation_key) };
+            Incident { alerts: vec![alert.clone()], ..self.new_incident(hit, set, rule, spec, by, correlation_key) };
         let id = incident.id;
         let reason = match &incident.about {
             Some(about) => format!("{} on {about}", rule.name),
@@ -138,7 +139,7 @@ impl Cx<'_> {
 
     fn new_incident(
         &self,
-        event: &OwnedEvent,
+        hit: Hit<'_>,
         set: &RuleSet,
         rule: &Rule,
         spec: &IncidentSpec,
@@ -146,16 +147,18 @@ impl Cx<'_> {
         correlation_key: Id,
     ) -> Incident {
         let book = set.rulebook_of(rule);
-        let about = self.state.cmdb.identify(&event.ci).ok();
+        let event = hit.event;
+        let about = self.about(hit);
         let named = event.ci.best().map(str::to_owned);
-        let ctx = Ctx::of(event, about, &self.state.cmdb, self.now);
+        let names = self.bindings(hit.names);
+        let ctx = Ctx { names: &names, ..Ctx::of(event, about, &self.state.cmdb, self.now) };
         let (impact, urgency, summary) = match self.evaluator(set.digest) {
             Some(evaluator) => {
                 let mut evaluator = evaluator.borrow_mut();
                 let impact = spec.impact.as_ref().and_then(|f| evaluator.level(f, &ctx).ok());
                 let urgency = spec.urgency.as_ref().and_then(|f| evaluator.level(f, &ctx).ok());
                 let name = about.map(|ci| ci.name.as_str()).or(named.as_deref());
-                (impact, urgency, evaluator.render(&spec.summary, event, name, Bindings::none()))
+                (impact, urgency, evaluator.render(&spec.summary, event, name, &names))
             }
             None => (None, None, rule.name.clone()),
         };
@@ -171,6 +174,7 @@ impl Cx<'_> {
             ci: about.map(|ci| ci.id),
             about: about.map(|ci| ci.name.clone()).or(named),
             event: (!rule.remedy.is_empty()).then(|| Box::new(OwnedEvent { raw: None, ..event.clone() })),
+            names: if rule.remedy.is_empty() { Names::new() } else { hit.names.clone() },
             ..self.bare(correlation_key, event.time, &book.name, &rule.name, summary)
         }
     }
@@ -245,6 +249,7 @@ impl Cx<'_> {
             condition_at: time,
             plan: Plan::default(),
             evidence: None,
+            names: Names::new(),
             paged_at: None,
         }
     }

@@ -176,7 +176,8 @@ impl Cx<'_> {
         let evaluator = self.evaluator(set.digest).ok_or("the rule set is not known")?;
         let event = incident.event.as_deref().ok_or("the event that opened the incident is not kept")?;
         let about = incident.ci.and_then(|id| self.state.cmdb.get(id));
-        let ctx = Ctx { event, about, cmdb: &self.state.cmdb, now: self.now };
+        let names = self.bindings(&incident.names);
+        let ctx = Ctx { names: &names, ..Ctx::of(event, about, &self.state.cmdb, self.now) };
         f(&mut evaluator.borrow_mut(), &ctx).map_err(|e| e.to_string())
     }
 

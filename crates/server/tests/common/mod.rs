@@ -246,6 +246,7 @@ pub fn incident(state: IncidentState) -> Incident {
         condition_at: Timestamp::from_secs(100),
         plan: Plan::default(),
         evidence: None,
+        names: Default::default(),
         paged_at: None,
     }
 }

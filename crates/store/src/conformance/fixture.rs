@@ -62,6 +62,7 @@ pub(crate) fn incident(name: &str) -> Incident {
         condition_at: at(-7),
         plan: Plan { round: 1, next: 2, current: Some(id("run")), exhausted: true },
         evidence: Some(Evidence { input: "zabbix/77".into(), at: at(4), time: at(3) }),
+        names: Default::default(),
         paged_at: Some(at(5)),
     }
 }

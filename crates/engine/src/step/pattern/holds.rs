@@ -16,13 +16,12 @@ impl Cx<'_> {
             }
             Some(WindowBody::Holds { due, last, .. }) => {
                 if hit.event.time >= last.time {
-                    let body = WindowBody::Holds { due, last: Kept::of(hit.event), fired: false };
-                    self.put_window(which, body);
+                    self.put_window(which, holds(due, hit));
                 }
             }
             _ => {
                 let due = self.now.plus(span);
-                self.put_window(which, WindowBody::Holds { due, last: Kept::of(hit.event), fired: false });
+                self.put_window(which, holds(due, hit));
                 self.set_timer(id, TimerKind::Window, due);
             }
         }
@@ -32,12 +31,17 @@ impl Cx<'_> {
     }
 
     /// It has held for long enough: it fires with the last event.
-    pub(super) fn on_held_for(&mut self, window: &Window, which: &Which, due: Timestamp, last: &Kept) {
-        self.put_window(which, WindowBody::Holds { due, last: last.clone(), fired: true });
-        self.on_fired(which, Hit { event: last, alert: &key_of(last) });
+    pub(super) fn on_held_for(&mut self, window: &Window, which: &Which) {
+        let WindowBody::Holds { due, last, names, .. } = &window.body else { return };
+        let due = *due;
+        if !self.still_holds(which) {
+            return self.end_window(window.id);
+        }
+        self.put_window(which, WindowBody::Holds { due, last: last.clone(), names: names.clone(), fired: true });
+        self.on_fired(which, Hit { event: last, alert: &key_of(last), names });
         let held = self.state.held.get(&window.id).cloned().unwrap_or_default();
         for alert in &held {
-            self.contribute_to_key(which, Hit { event: last, alert });
+            self.contribute_to_key(which, Hit { event: last, alert, names });
         }
     }
 
@@ -58,7 +62,7 @@ impl Cx<'_> {
     /// Its last alert has ended. With a `clear` of its own a rule waits for that.
     pub(in crate::step) fn on_alerts_ended(&mut self, id: Id) {
         let Some(window) = self.state.windows.get(&id) else { return };
-        if !matches!(window.body, WindowBody::Holds { .. } | WindowBody::Once { .. }) {
+        if !matches!(window.body, WindowBody::Holds { .. } | WindowBody::Settle { .. } | WindowBody::Once { .. }) {
             return;
         }
         let explicit = self.rule_of_window(window).is_some_and(|which| which.rule().clear.is_some());
@@ -66,4 +70,8 @@ impl Cx<'_> {
             self.end_window(id);
         }
     }
+}
+
+fn holds(due: Timestamp, hit: Hit<'_>) -> WindowBody {
+    WindowBody::Holds { due, last: Kept::of(hit.event), names: hit.names.clone(), fired: false }
 }

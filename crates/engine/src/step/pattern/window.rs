@@ -1,9 +1,10 @@
 //! Windows come, change and go: always by a mark, never more than the cap.
 
 use paramedic_model::{AlertKey, Id, TimerKind, Window, WindowBody};
+use paramedic_rulebook::Clear;
 use serde_json::json;
 
-use super::{Cx, Which};
+use super::{Cx, Which, counting, measuring};
 use crate::decision::Mark;
 
 /// The rule that the umbrella incident names.
@@ -94,7 +95,20 @@ impl Cx<'_> {
         let Some(window) = self.state.windows.get(&id).cloned() else { return };
         let Some(which) = self.rule_of_window(&window) else { return self.end_window(id) };
         match &window.body {
-            WindowBody::Holds { due, last, .. } => self.on_held_for(&window, &which, *due, last),
+            WindowBody::Holds { .. } => self.on_held_for(&window, &which),
+            WindowBody::Count { .. } => match counting(which.rule()) {
+                Some(counting) => self.on_count_due(&window, &which, counting),
+                None => self.end_window(id),
+            },
+            WindowBody::Measure { .. } => match measuring(which.rule()) {
+                Some(measuring) => self.on_measure_due(&window, &which, measuring),
+                None => self.end_window(id),
+            },
+            WindowBody::Settle { events, n } => self.on_settled(&window, &which, events, *n),
+            WindowBody::Quiet { last, at } => match which.rule().clear {
+                Some(Clear::Quiet(span)) => self.on_quiet_due(&window, &which, last, *at, span),
+                _ => self.end_window(id),
+            },
             WindowBody::Once { .. } => self.end_window(id),
         }
     }

@@ -8,10 +8,10 @@ use paramedic_model::{
     CiRef, CloseCode, CmdbDelta, Digest, InboxBody, Kind, Measure, NewInbox, OperatorAct, OwnedEvent, PageReport,
     Relation, RunReport, RunState, Severity, Span, Status, Timestamp,
 };
-use paramedic_rulebook::RuleSet;
+use paramedic_rulebook::{Clear, Measured, Pattern, RuleSet, Template, TemplatePart, rules::Bound};
 use proptest::prelude::*;
 
-use super::rules::{DISK, rule, sets, shaped};
+use super::rules::{DISK, expr, rule, sets, shaped};
 use super::world::{Store, matched, server, t};
 use crate::shard::Shard;
 use crate::state::State;
@@ -66,6 +66,32 @@ const WAITS: &str = "
       event.type == \"down\"
     by: [event.labels.site]
     incident: { summary: lasts, close_after: 2m }
+  - rule: counts
+    when: |
+      event.type == \"disk\" && event.value >= 70
+    by: [event.labels.site]
+    clear: |
+      event.type == \"disk\" && event.value < 55
+    incident: { summary: counts, close_after: 2m }
+    remedy:
+      - { playbook: clean, verify: { within: 1m } }
+  - rule: flaps
+    when: |
+      event.type == \"down\"
+    by: [event.ci]
+    incident: { summary: flaps, close_after: 2m }
+  - rule: measures
+    when: |
+      event.type == \"disk\"
+    by: [event.labels.site]
+    incident: { summary: measures, close_after: 2m }
+  - rule: settles
+    when: |
+      event.type == \"down\"
+    by: [event.labels.mount]
+    incident: { summary: settles, close_after: 2m }
+    remedy:
+      - { playbook: clean, verify: { within: 1m } }
 ";
 
 const ALONE: &str = "
@@ -104,6 +130,25 @@ fn waiting(set: Arc<RuleSet>, secs: i64) -> Arc<RuleSet> {
     shaped(&set, |set| {
         rule(set, "stays").stays = Some(Span::from_secs(secs));
         rule(set, "lasts").stays = Some(Span::from_secs(60));
+        let (ci, value) = (expr(set, "event.ci", &[]), expr(set, "event.value", &[]));
+        let counts = rule(set, "counts");
+        let when = counts.pattern.when().unwrap();
+        let (within, distinct) = (Span::from_secs(secs * 2), Some((ci, 2)));
+        counts.pattern = Pattern::Count { when, at_least: 3, within, distinct };
+        counts.stays = (secs == 90).then_some(Span::from_secs(10));
+        let flaps = rule(set, "flaps");
+        let when = flaps.pattern.when().unwrap();
+        flaps.pattern = Pattern::Count { when, at_least: 2, within: Span::from_secs(300), distinct: None };
+        let measures = rule(set, "measures");
+        let when = measures.pattern.when().unwrap();
+        let (measured, is, over) = (Measured::Avg, Bound::Above(80.0), Span::from_secs(secs * 3));
+        measures.pattern = Pattern::Measure { when, measured, of: value, over, is };
+        measures.clear = Some(Clear::Quiet(Span::from_secs(secs)));
+        rule(set, "settles").settle = Some(Span::from_secs(20));
+        let name = |name: &str| vec![TemplatePart::Path { path: vec![name.to_owned()], digits: Some(1) }];
+        for (of, shown) in [("counts", "n"), ("measures", "value"), ("settles", "n")] {
+            rule(set, of).incident.as_mut().unwrap().summary = Template(name(shown));
+        }
     })
 }
 

@@ -57,9 +57,10 @@ pub(super) fn rule<'s>(set: &'s mut RuleSet, name: &str) -> &'s mut Rule {
     set.rules.iter_mut().find(|rule| rule.name == name).unwrap()
 }
 
-/// A further expression of a set.
-pub(super) fn expr(set: &mut RuleSet, text: &str) -> ExprIx {
-    set.exprs.push(ExprText { text: text.into(), place: Default::default() });
+/// A further expression of a set, that may read these names.
+pub(super) fn expr(set: &mut RuleSet, text: &str, names: &[&str]) -> ExprIx {
+    let names = names.iter().map(|&name| name.to_owned()).collect();
+    set.exprs.push(ExprText { text: text.into(), place: Default::default(), names });
     ExprIx(u32::try_from(set.exprs.len() - 1).unwrap())
 }
 

@@ -449,6 +449,11 @@ impl E {
         self
     }
 
+    pub(super) fn no_value(mut self) -> Self {
+        self.event.value = None;
+        self
+    }
+
     /// As a source sends it that names only the key.
     pub(super) fn bare(mut self) -> Self {
         self.event.ci = CiRef::default();
