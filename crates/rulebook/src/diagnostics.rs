@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 use crate::Place;
+use crate::read::later::{LATER, UNREAD, Word};
 
 /// How much a diagnostic matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -115,12 +116,25 @@ fn lines(source: &str) -> Vec<&str> {
 pub(crate) struct Report<'a> {
     file: &'a str,
     lines: Vec<&'a str>,
+    /// Words that are read and refused.
+    pub(crate) later: &'static [Word],
     pub(crate) found: Vec<Diagnostic>,
 }
 
 impl<'a> Report<'a> {
     pub(crate) fn new(file: &'a str, source: &'a str) -> Self {
-        Self { file, lines: lines(source), found: Vec::new() }
+        Self { file, lines: lines(source), later: LATER, found: Vec::new() }
+    }
+
+    /// Whether a word is one of a later version's language.
+    pub(crate) fn is_later(&self, owner: &str, word: &str) -> bool {
+        self.later.iter().chain(UNREAD).any(|later| *later == (owner, word))
+    }
+
+    /// Says that a word is one of a later version's language.
+    pub(crate) fn tell_later(&mut self, at: At, word: &str) {
+        let help = Some("take it out; it comes with a later version".to_owned());
+        self.error(at, format!("`{word}` is not part of this version's language yet"), help);
     }
 
     pub(crate) fn place(&self, at: At) -> Place {

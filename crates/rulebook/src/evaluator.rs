@@ -9,17 +9,19 @@ use smallvec::SmallVec;
 
 use crate::condition::{Cond, Term};
 use crate::index::{Found, Index};
-use crate::script::check;
 use crate::script::compile::{Compiler, Role};
 use crate::script::json::to_json;
+use crate::script::names::Is;
 use crate::script::native::{cond, expression, necessary, term};
 use crate::script::objects::{CiObject, dynamic};
-use crate::script::runtime::{Lazy, Runtime, Surroundings};
-use crate::{ExprIx, Field, Rule, RuleIx, RuleSet, Template, template};
+use crate::script::runtime::{Lazy, Named, Runtime, Surroundings};
+use crate::{Bindings, ExprIx, ExprText, Field, Intent, Lookups, Rule, RuleIx, RuleSet, Slot, Template, template};
 
 mod indexed;
+mod members;
 
 pub use indexed::{Asked, HowFound, IndexedCondition};
+use members::Parsed;
 
 /// What a value expression may read.
 #[derive(Clone, Copy)]
@@ -32,6 +34,21 @@ pub struct Ctx<'a> {
     pub cmdb: &'a Arc<Cmdb>,
     /// The stamp of the input.
     pub now: Timestamp,
+    /// What the rule's pattern binds.
+    pub names: &'a Bindings<'a>,
+    /// Open alerts and records. Without them nothing is known of any.
+    pub lookups: Option<&'a dyn Lookups>,
+}
+
+impl<'a> Ctx<'a> {
+    /// Without names of a pattern and without look-ups.
+    pub fn of(event: &'a Event<'a>, about: Option<&'a Ci>, cmdb: &'a Arc<Cmdb>, now: Timestamp) -> Self {
+        Self { event, about, cmdb, now, names: Bindings::none(), lookups: None }
+    }
+
+    fn around(&self) -> Surroundings<'a> {
+        Surroundings { about: self.about, cmdb: self.cmdb, now: self.now, lookups: self.lookups }
+    }
 }
 
 /// Which conditions hold for one event. Each list is sorted by rule.
@@ -41,6 +58,9 @@ pub struct Matches {
     pub when: SmallVec<[RuleIx; 4]>,
     /// Rules whose explicit `clear` holds. The default `clear` is not here: the engine knows the alerts.
     pub clear: SmallVec<[RuleIx; 4]>,
+    /// Which conditions of patterns with several hold: a member's by what reads its own event, and
+    /// [`Evaluator::member_holds`] says the rest.
+    pub slots: SmallVec<[(RuleIx, Slot); 4]>,
     /// Remedy steps, by position from 0, whose own `verify.when` holds.
     pub verify: SmallVec<[(RuleIx, usize); 2]>,
     /// Conditions that failed to evaluate, and why; they count as not held.
@@ -50,7 +70,11 @@ pub struct Matches {
 impl Matches {
     /// Whether nothing held and nothing failed.
     pub fn is_empty(&self) -> bool {
-        self.when.is_empty() && self.clear.is_empty() && self.verify.is_empty() && self.failed.is_empty()
+        self.when.is_empty()
+            && self.clear.is_empty()
+            && self.slots.is_empty()
+            && self.verify.is_empty()
+            && self.failed.is_empty()
     }
 }
 
@@ -70,6 +94,7 @@ pub enum EvalError {
 enum Purpose {
     When,
     Clear,
+    Slot(Slot),
     Verify(usize),
 }
 
@@ -78,6 +103,9 @@ impl Purpose {
         match self {
             Purpose::When => "when",
             Purpose::Clear => "clear",
+            Purpose::Slot(Slot::Member(_)) => "member",
+            Purpose::Slot(Slot::Unless) => "unless",
+            Purpose::Slot(Slot::Alive) => "alive",
             Purpose::Verify(_) => "verify",
         }
     }
@@ -111,6 +139,8 @@ struct Condition {
     native: Cond,
     /// The whole, where the pure subset is not the whole.
     script: Option<Box<AST>>,
+    /// With what it reads of earlier members, where it reads any.
+    whole: Option<Box<AST>>,
 }
 
 enum Compiled {
@@ -136,42 +166,49 @@ pub struct Evaluator {
 impl Evaluator {
     /// Compiles a set. It was checked, so this cannot fail; an expression that yet does, fails when it is asked.
     pub fn new(set: Arc<RuleSet>) -> Self {
-        let compiler = Compiler::new();
-        let exprs = set.exprs.iter().map(|e| compile_value(&compiler, &e.text)).collect();
+        let compiler = Compiler::of(&set.site);
+        let exprs = set.exprs.iter().map(|e| compile_value(&compiler, e)).collect();
         let mut this = Self {
             exprs,
             conditions: Vec::new(),
             index: Index::default(),
             found: Found::default(),
             asked: Asked::default(),
-            runtime: Runtime::new(),
+            runtime: Runtime::of(&set.site),
             set: Arc::clone(&set),
         };
         for rule in &set.rules {
             this.add_conditions(&compiler, rule);
+            this.add_script(&compiler, rule);
         }
         this.index = Index::new(this.conditions.iter().map(|c| &c.native));
         this
     }
 
+    fn add_script(&mut self, compiler: &Compiler, rule: &Rule) {
+        let Some(ix) = rule.then else { return };
+        let Some(text) = self.set.exprs.get(ix.0 as usize) else { return };
+        let mut names = members::names(text);
+        if rule.incident.is_some() {
+            names = names.and("incident", Is::Event);
+        }
+        if let (Ok(ast), Some(slot)) = (compiler.parse_script(&text.text, &names), self.exprs.get_mut(ix.0 as usize)) {
+            *slot = Compiled::Script(ast);
+        }
+    }
+
     fn add_conditions(&mut self, compiler: &Compiler, rule: &Rule) {
-        let verifies = rule.remedy.iter().enumerate().filter_map(|(i, s)| Some((Purpose::Verify(i), s.verify.when?)));
-        let when = rule.pattern.when().map(|ix| (Purpose::When, ix));
-        let clear = rule.clear_when().map(|ix| (Purpose::Clear, ix));
-        for (purpose, ix) in when.into_iter().chain(clear).chain(verifies) {
+        for (purpose, ix) in members::conditions_of(rule) {
             let Some(text) = self.set.exprs.get(ix.0 as usize) else { continue };
-            let Ok(ast) = compiler.parse(&text.text, Role::Condition) else { continue };
+            let Some(Parsed { own: ast, whole }) = members::parse(compiler, rule, purpose, text) else { continue };
             let Some(expr) = expression(&ast) else { continue };
             let is_native = cond(expr).is_some();
             let native = necessary(expr);
-            let implied = match purpose {
-                _ if check::mentions_status(&ast) => Implied::Nothing,
-                Purpose::When => Implied::FiringInNormalPhase,
-                Purpose::Clear | Purpose::Verify(_) => Implied::NormalPhase,
-            };
+            let implied = members::implied(rule, purpose, &ast);
             let at = self.conditions.len();
             let script = (!is_native).then(|| Box::new(ast));
-            self.conditions.push(Condition { rule: rule.ix, purpose, implied, native, script });
+            let whole = whole.map(Box::new);
+            self.conditions.push(Condition { rule: rule.ix, purpose, implied, native, script, whole });
             if let Some(slot) = self.exprs.get_mut(ix.0 as usize) {
                 *slot = Compiled::Condition(at);
             }
@@ -219,7 +256,22 @@ impl Evaluator {
         let by = set.rule(rule).by.as_deref().unwrap_or_default();
         let mut lazy = Lazy::default();
         by.iter()
-            .map(|ix| match self.value(*ix, event, &mut lazy, None)? {
+            .map(|ix| match self.value(*ix, event, &mut lazy, None, Bindings::none())? {
+                Value::Null => Err(EvalError::Missing(self.text_of(*ix))),
+                value => Ok(value),
+            })
+            .collect()
+    }
+
+    /// The parts of a rule's `by`, where they read what a pattern binds: a record, a CI.
+    ///
+    /// # Errors
+    /// When a part is missing or fails.
+    pub fn by_of(&mut self, rule: RuleIx, ctx: &Ctx<'_>) -> Result<Vec<Value>, EvalError> {
+        let set = Arc::clone(&self.set);
+        let by = set.rule(rule).by.as_deref().unwrap_or_default();
+        by.iter()
+            .map(|ix| match self.eval(*ix, ctx)? {
                 Value::Null => Err(EvalError::Missing(self.text_of(*ix))),
                 value => Ok(value),
             })
@@ -231,8 +283,7 @@ impl Evaluator {
     /// # Errors
     /// When it fails, or its value has no form in JSON.
     pub fn eval(&mut self, expr: ExprIx, ctx: &Ctx<'_>) -> Result<Value, EvalError> {
-        let around = Surroundings { about: ctx.about, cmdb: ctx.cmdb, now: ctx.now };
-        self.value(expr, ctx.event, &mut Lazy::default(), Some(&around))
+        self.value(expr, ctx.event, &mut Lazy::default(), Some(&ctx.around()), ctx.names)
     }
 
     /// An impact or urgency: HIGH, MEDIUM, LOW, 1 to 3, or "high".
@@ -260,7 +311,7 @@ impl Evaluator {
                 holds(&self.conditions[*at], 0, &mut self.runtime, event, &mut lazy, &mut self.asked.scripts)
                     .unwrap_or(false)
             }
-            _ => self.value(expr, event, &mut lazy, None) == Ok(Value::Bool(true)),
+            _ => self.value(expr, event, &mut lazy, None, Bindings::none()) == Ok(Value::Bool(true)),
         }
     }
 
@@ -269,10 +320,11 @@ impl Evaluator {
     /// # Errors
     /// When it fails, is missing, or is neither a text nor a CI.
     pub fn target(&mut self, expr: ExprIx, ctx: &Ctx<'_>) -> Result<String, EvalError> {
-        let around = Surroundings { about: ctx.about, cmdb: ctx.cmdb, now: ctx.now };
         if let Some(Compiled::Script(ast)) = self.exprs.get(expr.0 as usize) {
+            let named = Named { visible: visible(&self.set, expr), bound: ctx.names, own_incident: false };
+            let (lazy, around) = (&mut Lazy::default(), ctx.around());
             let value =
-                self.runtime.value(ast, ctx.event, &mut Lazy::default(), Some(&around)).map_err(EvalError::Script)?;
+                self.runtime.value_with(ast, ctx.event, lazy, Some(&around), named).map_err(EvalError::Script)?;
             if let Some(ci) = value.read_lock::<CiObject>() {
                 return Ok(ci.id.to_string());
             }
@@ -287,8 +339,35 @@ impl Evaluator {
     }
 
     /// A text, filled in; what is missing is `?`. `about` is the name of the CI that the incident is about.
-    pub fn render(&self, template: &Template, event: &Event<'_>, about: Option<&str>) -> String {
-        template::render(template, event, about)
+    pub fn render(&self, template: &Template, event: &Event<'_>, about: Option<&str>, names: &Bindings<'_>) -> String {
+        template::render(template, event, about, names)
+    }
+
+    /// A question (`only_if`, `if`, `upon.when`): false when what it asks for is missing.
+    ///
+    /// # Errors
+    /// When it fails, or gives neither true nor false.
+    pub fn condition(&mut self, expr: ExprIx, ctx: &Ctx<'_>) -> Result<bool, EvalError> {
+        match self.eval(expr, ctx)? {
+            Value::Bool(held) => Ok(held),
+            Value::Null => Ok(false),
+            other => Err(EvalError::Script(format!("`{}` gave {other}; expected true or false", self.text_of(expr)))),
+        }
+    }
+
+    /// What a rule's `then` wants to happen; nothing is performed. When it fails, nothing is wanted.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub fn intents(&mut self, rule: RuleIx, ctx: &Ctx<'_>) -> Result<Vec<Intent>, EvalError> {
+        let set = Arc::clone(&self.set);
+        let rule = set.rule(rule);
+        let Some(ix) = rule.then else { return Ok(Vec::new()) };
+        let Some(Compiled::Script(ast)) = self.exprs.get(ix.0 as usize) else {
+            return Err(EvalError::Script("no such script in this set".to_owned()));
+        };
+        let named = Named { visible: visible(&set, ix), bound: ctx.names, own_incident: rule.incident.is_some() };
+        self.runtime.intents(ast, ctx.event, &ctx.around(), named).map_err(EvalError::Script)
     }
 
     fn text_of(&self, expr: ExprIx) -> String {
@@ -301,12 +380,16 @@ impl Evaluator {
         event: &Event<'_>,
         lazy: &mut Lazy,
         around: Option<&Surroundings<'_>>,
+        names: &Bindings<'_>,
     ) -> Result<Value, EvalError> {
         let value = match self.exprs.get(expr.0 as usize) {
             None => return Err(EvalError::Script("no such expression in this set".to_owned())),
             Some(Compiled::Broken(why)) => return Err(EvalError::Script(why.clone())),
             Some(Compiled::Native(term)) => dynamic(term.eval(event)),
-            Some(Compiled::Script(ast)) => self.runtime.value(ast, event, lazy, around).map_err(EvalError::Script)?,
+            Some(Compiled::Script(ast)) => {
+                let named = Named { visible: visible(&self.set, expr), bound: names, own_incident: false };
+                self.runtime.value_with(ast, event, lazy, around, named).map_err(EvalError::Script)?
+            }
             Some(Compiled::Condition(at)) => {
                 let held = holds(&self.conditions[*at], 0, &mut self.runtime, event, lazy, &mut self.asked.scripts);
                 held.map_err(EvalError::Script)?.into()
@@ -316,8 +399,13 @@ impl Evaluator {
     }
 }
 
-fn compile_value(compiler: &Compiler, text: &str) -> Compiled {
-    match compiler.parse(text, Role::Value) {
+/// The names of a pattern that an expression may read.
+fn visible(set: &RuleSet, expr: ExprIx) -> &[String] {
+    set.exprs.get(expr.0 as usize).map_or(&[], |e| &e.names)
+}
+
+fn compile_value(compiler: &Compiler, text: &ExprText) -> Compiled {
+    match compiler.parse_with(&text.text, Role::Value, &members::names(text)) {
         Ok(ast) => match expression(&ast).and_then(term) {
             Some(term) => Compiled::Native(term),
             None => Compiled::Script(ast),
@@ -357,6 +445,7 @@ fn ask(
         Ok(true) => match c.purpose {
             Purpose::When => out.when.push(c.rule),
             Purpose::Clear => out.clear.push(c.rule),
+            Purpose::Slot(slot) => out.slots.push((c.rule, slot)),
             Purpose::Verify(step) => out.verify.push((c.rule, step)),
         },
         Err(why) => out.failed.push((c.rule, format!("{}: {why}", c.purpose.name()))),

@@ -1,10 +1,13 @@
 //! YAML and Rhai to compiled rule sets; events to matches. Pure: no clock, no files.
 
+mod bindings;
 mod condition;
+pub mod cron;
 pub mod diagnostics;
 pub mod evaluator;
 mod index;
 pub mod load;
+mod lookups;
 mod read;
 pub mod rules;
 pub mod scope;
@@ -12,9 +15,12 @@ mod script;
 mod template;
 mod value;
 
+pub use bindings::{Bindings, Bound};
 pub use diagnostics::{Diagnostic, Gravity};
 pub use evaluator::{Asked, Ctx, EvalError, Evaluator, HowFound, IndexedCondition, Matches};
 pub use load::{GRANTS, Loaded, load};
+pub use lookups::Lookups;
 pub use rules::*;
 pub use scope::{DEFAULT_SCOPE, ScopeExpr};
 pub use script::functions::{Family, Function, families};
+pub use script::intents::Intent;

@@ -7,10 +7,12 @@ use paramedic_model::{Digest, Grants};
 use crate::diagnostics::{At, Report};
 use crate::read::expr::Reader;
 use crate::read::meaning::{NormalForms, of_book, of_set, shape_of};
+use crate::read::site::Defaults;
 use crate::read::yaml::Node;
-use crate::read::{book, catalogue, yaml};
+use crate::read::{book, catalogue, site, yaml};
 use crate::script::compile::Compiler;
-use crate::{Diagnostic, RuleSet};
+use crate::script::names::Names;
+use crate::{Diagnostic, RuleSet, Site};
 
 /// The key of the sources under which the grants stand, as JSON.
 pub const GRANTS: &str = "grants";
@@ -69,16 +71,14 @@ pub fn load(sources: &BTreeMap<String, String>) -> Loaded {
             exprs: Vec::new(),
             playbooks: BTreeMap::new(),
             grants: Grants::default(),
+            site: Site::default(),
             sources: sources.clone(),
         },
         normal_forms: Vec::new(),
+        defaults: Defaults::default(),
     };
     loading.grants(sources);
-    for (path, text) in of_kind(sources, SourceKind::Site) {
-        let mut report = Report::new(path, text);
-        report.warning(At { line: 1, column: 1 }, "this version does not read the site file yet", None);
-        loading.diagnostics.extend(report.found);
-    }
+    loading.site(sources);
     for (path, text) in of_kind(sources, SourceKind::Catalogue) {
         let mut report = Report::new(path, text);
         if let Some(node) = document(text, &mut report) {
@@ -108,9 +108,20 @@ struct Loading {
     diagnostics: Vec<Diagnostic>,
     set: RuleSet,
     normal_forms: Vec<String>,
+    defaults: Defaults,
 }
 
 impl Loading {
+    fn reader<'r, 'a>(&'r mut self, report: &'r mut Report<'a>) -> Reader<'r, 'a> {
+        Reader {
+            report,
+            compiler: &self.compiler,
+            exprs: &mut self.set.exprs,
+            normal_forms: &mut self.normal_forms,
+            names: Names::EVENT,
+        }
+    }
+
     fn grants(&mut self, sources: &BTreeMap<String, String>) {
         let Some(text) = sources.get(GRANTS) else { return };
         match serde_json::from_str(text) {
@@ -122,6 +133,29 @@ impl Loading {
                 self.diagnostics.extend(report.found);
             }
         }
+    }
+
+    /// Lists and functions first: expressions are read with them, those of the site's own escalations too.
+    fn site(&mut self, sources: &BTreeMap<String, String>) {
+        let mut files = of_kind(sources, SourceKind::Site);
+        let Some((path, text)) = files.next() else { return };
+        let mut report = Report::new(path, text);
+        for (other, text) in files {
+            let mut report = Report::new(other, text);
+            let help = Some("put both into one".to_owned());
+            report.error(At { line: 1, column: 1 }, format!("there is another site file: {path}"), help);
+            self.diagnostics.extend(report.found);
+        }
+        if let Some(node) = document(text, &mut report) {
+            let mut reader = self.reader(&mut report);
+            let site = site::shared(&mut reader, &node);
+            self.compiler = Compiler::of(&site);
+            self.set.site = site;
+            let mut reader = self.reader(&mut report);
+            let defaults = site::defaults(&mut reader, &node);
+            self.defaults = defaults;
+        }
+        self.diagnostics.extend(report.found);
     }
 
     /// In the order of their names, which is the order in which their rules run.
@@ -143,8 +177,9 @@ impl Loading {
                 compiler: &self.compiler,
                 exprs: &mut set.exprs,
                 normal_forms: &mut self.normal_forms,
+                names: Names::EVENT,
             };
-            if let Some(book) = book::read(&mut reader, &node, &set.playbooks, ix, &mut set.rules) {
+            if let Some(book) = book::read(&mut reader, &node, &set.playbooks, &self.defaults, ix, &mut set.rules) {
                 if let Some(other) = set.rulebooks.iter().find(|b| b.name == book.name) {
                     let message = format!("another file's rulebook is named `{}`", other.name);
                     report.error(node.at, message, Some("incidents are known by it: give it its own".to_owned()));
@@ -170,7 +205,8 @@ impl Loading {
             let rules: Vec<_> = book.rules.iter().filter_map(|ix| set.rules.get(ix.0 as usize)).collect();
             book.digest = of_book(book, &rules, &forms);
         }
-        set.digest = of_set(&set.rulebooks, &set.playbooks, &set.grants);
+        let functions = set.site.functions.as_deref().map(|text| self.compiler.normal_form(text));
+        set.digest = of_set(&set, functions);
         Loaded { set: Some(set), diagnostics: self.diagnostics }
     }
 }

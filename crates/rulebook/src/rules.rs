@@ -32,6 +32,8 @@ pub struct ExprText {
     pub text: String,
     /// Of its first character.
     pub place: Place,
+    /// The names that it may read besides `event`, `about`, `cmdb` and `now`.
+    pub names: Vec<String>,
 }
 
 /// A value that is given, or computed by an expression (`= ...`).
@@ -154,6 +156,44 @@ pub struct RemedyStep {
     pub with: BTreeMap<String, Field<Value>>,
     /// Evidence.
     pub verify: Verify,
+    /// A person must say yes, whatever the autonomy.
+    pub approve: Option<Approve>,
+    /// Run when this one was not verified.
+    pub rollback: Option<String>,
+    /// Run so long after this one was verified.
+    pub undo: Option<Undo>,
+}
+
+/// Who must say yes, and what follows when nobody does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Approve {
+    /// Who is asked: a name of the configuration's `notify`.
+    pub by: String,
+    /// For how long.
+    pub within: Span,
+    /// And then.
+    pub otherwise: Otherwise,
+}
+
+/// What follows when nobody approved in time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Otherwise {
+    /// The escalation's steps at `approval_expired`, and no further remedy.
+    #[default]
+    Escalate,
+    /// The next remedy.
+    Next,
+    /// No further remedy.
+    Stop,
+}
+
+/// What is taken back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Undo {
+    /// By which playbook, with the same target and parameters.
+    pub playbook: String,
+    /// After the run was verified.
+    pub after: Span,
 }
 
 /// When an escalation step is due.
@@ -169,6 +209,10 @@ pub enum EscalateAt {
     RemediesFailed,
     /// Nobody knows what became of a run.
     RunUnknown,
+    /// Nobody approved a remedy in time.
+    ApprovalExpired,
+    /// A guard refused a run.
+    GuardDenied,
 }
 
 /// What an escalation raises.
@@ -189,6 +233,10 @@ pub struct EscalationStep {
     pub to: String,
     /// What it raises.
     pub raise: Option<Raise>,
+    /// Only if this holds when it is due.
+    pub only_if: Option<ExprIx>,
+    /// Again after each such time, until it is acknowledged.
+    pub repeat: Option<Span>,
 }
 
 /// A condition of a pattern by its part: which of a rule's conditions held.
@@ -243,7 +291,7 @@ pub enum Measured {
 
 /// A comparison with a number, as in `is: ">= 90"`.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Bound {
+pub enum Comparison {
     /// `> x`.
     Above(f64),
     /// `>= x`.
@@ -258,16 +306,16 @@ pub enum Bound {
     Unequal(f64),
 }
 
-impl Bound {
+impl Comparison {
     /// Whether a value is so.
     pub fn holds(self, value: f64) -> bool {
         match self {
-            Bound::Above(x) => value > x,
-            Bound::AtLeast(x) => value >= x,
-            Bound::Below(x) => value < x,
-            Bound::AtMost(x) => value <= x,
-            Bound::Equal(x) => value == x,
-            Bound::Unequal(x) => value != x,
+            Comparison::Above(x) => value > x,
+            Comparison::AtLeast(x) => value >= x,
+            Comparison::Below(x) => value < x,
+            Comparison::AtMost(x) => value <= x,
+            Comparison::Equal(x) => value == x,
+            Comparison::Unequal(x) => value != x,
         }
     }
 }
@@ -314,7 +362,7 @@ pub enum Pattern {
         /// The window's length.
         over: Span,
         /// Fires when it becomes so.
-        is: Bound,
+        is: Comparison,
     },
     /// Nothing satisfied the condition for so long, on the source's own progress.
     Absent {
@@ -510,6 +558,15 @@ impl Rule {
     }
 }
 
+/// What the site file gives to all rulebooks. Its defaults and escalations are already in the rules.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Site {
+    /// Lists by name: `site.lists.NAME` in an expression is what stands here.
+    pub lists: BTreeMap<String, Vec<Value>>,
+    /// Functions of the site, as Rhai.
+    pub functions: Option<String>,
+}
+
 /// Everything that decides: rulebooks, catalogue, grants. Checked; immutable.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RuleSet {
@@ -525,6 +582,8 @@ pub struct RuleSet {
     pub playbooks: BTreeMap<String, Playbook>,
     /// What the operator grants.
     pub grants: Grants,
+    /// What the site file says.
+    pub site: Site,
     /// The files as given, by path, and the grants: [`crate::load`] of them gives this set again.
     pub sources: BTreeMap<String, String>,
 }

@@ -2,20 +2,23 @@
 
 use std::fmt::Write as _;
 
-use paramedic_model::Event;
+use paramedic_model::{Ci, Event};
+use serde_json::Value;
 
 use crate::diagnostics::did_you_mean;
+use crate::script::names::{Is, Names};
+use crate::script::objects::CI_FIELDS;
 use crate::value::{Path, Val, field_names};
-use crate::{Template, TemplatePart};
+use crate::{Bindings, Bound, Template, TemplatePart};
 
 /// Most digits after the point.
 const MOST_DIGITS: usize = 17;
 
-/// Reads a template.
+/// Reads a template that sees these names, and `about`.
 ///
 /// # Errors
 /// What is wrong, and the fix.
-pub(crate) fn parse(text: &str) -> Result<Template, (String, Option<String>)> {
+pub(crate) fn parse(text: &str, visible: &Names) -> Result<Template, (String, Option<String>)> {
     let mut parts = Vec::new();
     let mut plain = String::new();
     let mut rest = text;
@@ -38,7 +41,7 @@ pub(crate) fn parse(text: &str) -> Result<Template, (String, Option<String>)> {
             if !plain.is_empty() {
                 parts.push(TemplatePart::Text(std::mem::take(&mut plain)));
             }
-            parts.push(placeholder(&after[..end])?);
+            parts.push(placeholder(&after[..end], visible)?);
             rest = &after[end + 1..];
         }
     }
@@ -49,7 +52,7 @@ pub(crate) fn parse(text: &str) -> Result<Template, (String, Option<String>)> {
     Ok(Template(parts))
 }
 
-fn placeholder(text: &str) -> Result<TemplatePart, (String, Option<String>)> {
+fn placeholder(text: &str, visible: &Names) -> Result<TemplatePart, (String, Option<String>)> {
     let (path, digits) = match text.rsplit_once(":.") {
         Some((path, digits)) => match digits.trim().parse::<usize>() {
             Ok(n) if n <= MOST_DIGITS => (path, Some(n)),
@@ -59,19 +62,50 @@ fn placeholder(text: &str) -> Result<TemplatePart, (String, Option<String>)> {
     };
     let names = parse_path(path.trim()).map_err(|help| (format!("`{{{text}}}` is no path"), Some(help)))?;
     let borrowed: Vec<&str> = names.iter().map(String::as_str).collect();
-    match borrowed.as_slice() {
-        ["about"] => {}
-        ["event", fields @ ..] if Path::of(fields).is_some() => {}
-        ["event", first, ..] => {
-            let help = did_you_mean(first, field_names());
-            return Err((format!("an event has no field `{}`", borrowed[1..].join(".")), help));
-        }
-        _ => {
-            let help = "it begins with `event.`, or is `about`; a brace that is meant as text is written `{{`";
-            return Err((format!("`{{{text}}}` is no path"), Some(help.to_owned())));
-        }
+    if let Some(wrong) = wrong_path(text, &borrowed, visible) {
+        return Err(wrong);
     }
     Ok(TemplatePart::Path { path: names, digits })
+}
+
+fn wrong_path(text: &str, path: &[&str], visible: &Names) -> Option<(String, Option<String>)> {
+    let (head, fields) = path.split_first()?;
+    let one_of = |what: &str, known: &[&str]| {
+        let first = fields.first().copied().unwrap_or_default();
+        if known.contains(&first) {
+            return None;
+        }
+        let help = did_you_mean(first, known.iter().copied()).unwrap_or_else(|| format!("it has {}", known.join(", ")));
+        Some((format!("{what} has no field `{}`", fields.join(".")), Some(help)))
+    };
+    match visible.get(head) {
+        _ if *head == "about" && fields.is_empty() => None,
+        Some(Is::Event) if Path::of(fields).is_some() => None,
+        Some(Is::Event) if !fields.is_empty() => {
+            let help = did_you_mean(fields[0], field_names());
+            Some((format!("an event has no field `{}`", fields.join(".")), help))
+        }
+        Some(Is::Number | Is::Ci) if fields.is_empty() => None,
+        Some(Is::Ci) => one_of("a CI", &CI_FIELDS),
+        Some(Is::Record(known)) => one_of(&format!("`{head}`"), known),
+        _ => {
+            let all: Vec<String> = visible
+                .all()
+                .map(|n| {
+                    if matches!(visible.get(n), Some(Is::Event | Is::Record(_))) {
+                        format!("`{n}.`")
+                    } else {
+                        format!("`{n}`")
+                    }
+                })
+                .collect();
+            let help = format!(
+                "it begins with {}, or is `about`; a brace that is meant as text is written `{{{{`",
+                all.join(", ")
+            );
+            Some((format!("`{{{text}}}` is no path"), Some(help)))
+        }
+    }
 }
 
 /// `event.labels.mount`, `event.labels["k8s.app"]` as names.
@@ -103,7 +137,7 @@ pub(crate) fn parse_path(text: &str) -> Result<Vec<String>, String> {
 }
 
 /// The text, filled in. What is missing is `?`.
-pub(crate) fn render(template: &Template, event: &Event<'_>, about: Option<&str>) -> String {
+pub(crate) fn render(template: &Template, event: &Event<'_>, about: Option<&str>, bound: &Bindings<'_>) -> String {
     let mut out = String::new();
     for part in &template.0 {
         match part {
@@ -112,16 +146,55 @@ pub(crate) fn render(template: &Template, event: &Event<'_>, about: Option<&str>
                 let names: Vec<&str> = path.iter().map(String::as_str).collect();
                 match names.as_slice() {
                     ["about"] => out.push_str(about.unwrap_or("?")),
-                    ["event", fields @ ..] => match Path::of(fields) {
-                        Some(path) => show(&path.read(event), *digits, &mut out),
-                        None => out.push('?'),
+                    ["event", fields @ ..] => show_field(event, fields, *digits, &mut out),
+                    [head, fields @ ..] => match bound.get(head) {
+                        Some(Bound::Event(event)) => show_field(event, fields, *digits, &mut out),
+                        Some(Bound::Whole(n)) => show(&Val::Int(*n), *digits, &mut out),
+                        Some(Bound::Number(x)) => show(&Val::Float(*x), *digits, &mut out),
+                        Some(Bound::Ci(ci)) => show_ci(ci, fields, *digits, &mut out),
+                        Some(Bound::Record(record)) => show_json(record, fields, *digits, &mut out),
+                        Some(Bound::Events(_)) | None => out.push('?'),
                     },
-                    _ => out.push('?'),
+                    [] => out.push('?'),
                 }
             }
         }
     }
     out
+}
+
+fn show_field(event: &Event<'_>, fields: &[&str], digits: Option<usize>, out: &mut String) {
+    match Path::of(fields) {
+        Some(path) => show(&path.read(event), digits, out),
+        None => out.push('?'),
+    }
+}
+
+fn show_ci(ci: &Ci, fields: &[&str], digits: Option<usize>, out: &mut String) {
+    match fields {
+        [] => out.push_str(&ci.name),
+        ["attributes", name] => match ci.attributes.get(*name) {
+            Some(attribute) => show_json(&attribute.value, &[], digits, out),
+            None => out.push('?'),
+        },
+        fields => match serde_json::to_value(ci) {
+            Ok(ci) => show_json(&ci, fields, digits, out),
+            Err(_) => out.push('?'),
+        },
+    }
+}
+
+fn show_json(value: &Value, fields: &[&str], digits: Option<usize>, out: &mut String) {
+    let found = fields.iter().try_fold(value, |value, name| value.get(*name));
+    let value = match found {
+        Some(Value::String(text)) => Val::text(text),
+        Some(Value::Bool(b)) => Val::Bool(*b),
+        Some(Value::Number(n)) => {
+            n.as_i64().map(Val::Int).or_else(|| n.as_f64().map(Val::Float)).unwrap_or(Val::Missing)
+        }
+        _ => Val::Missing,
+    };
+    show(&value, digits, out);
 }
 
 fn show(value: &Val<'_>, digits: Option<usize>, out: &mut String) {
@@ -166,14 +239,18 @@ mod tests {
             ("{{event.value}} } {about} on {event.ci}", "{event.value} } web-1 on ?"),
             ("{event.severity}", "?"),
         ] {
-            assert_eq!(render(&parse(text).unwrap(), &event(), Some("web-1")), expected, "{text}");
+            assert_eq!(
+                render(&parse(text, &Names::EVENT).unwrap(), &event(), Some("web-1"), Bindings::none()),
+                expected,
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn anything_but_a_path_in_braces_is_refused() {
         for text in ["{event.lables.x}", "{event.value", "{f(x)}", "{}", "{event}", "{cmdb.x}", "{event.value:.99}"] {
-            assert!(parse(text).is_err(), "{text}");
+            assert!(parse(text, &Names::EVENT).is_err(), "{text}");
         }
     }
 }

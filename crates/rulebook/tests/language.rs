@@ -81,7 +81,7 @@ fn the_rule_opens_clears_and_computes_its_values() {
 
     let rule = set.rule(RuleIx(0));
     assert_eq!(
-        e.render(&rule.incident.as_ref().unwrap().summary, &full, Some("web-1")),
+        e.render(&rule.incident.as_ref().unwrap().summary, &full, Some("web-1"), Bindings::none()),
         "Disk /var on web-1 is 93 % full"
     );
     let ci = |name: &str| -> Ci {
@@ -93,7 +93,7 @@ fn the_rule_opens_clears_and_computes_its_values() {
     let impact = rule.incident.as_ref().unwrap().impact.as_ref().unwrap();
     let at = |cmdb: &Cmdb| Arc::new(cmdb.clone());
     let few = at(&cmdb);
-    let ctx = Ctx { event: &full, about: Some(&about), cmdb: &few, now: Timestamp::EPOCH };
+    let ctx = Ctx::of(&full, Some(&about), &few, Timestamp::EPOCH);
     assert_eq!(e.level(impact, &ctx), Ok(Level::Medium));
     for i in 0..11 {
         let dependent = ci(&format!("app-{i}"));
@@ -133,7 +133,7 @@ fn a_target_is_a_ci_or_its_name() {
         let set = good(&[("r.yaml", &book(target)), ("playbooks.yaml", PLAYBOOKS)]);
         let TargetSpec::Computed(ix) = set.rules[0].remedy[0].target else { panic!("{target}") };
         let e = event("x", 1.0);
-        let ctx = Ctx { event: &e, about: Some(&about), cmdb: &cmdb, now: Timestamp::EPOCH };
+        let ctx = Ctx::of(&e, Some(&about), &cmdb, Timestamp::EPOCH);
         assert_eq!(Evaluator::new(set).target(ix, &ctx), expected, "{target}");
     }
 }
@@ -295,9 +295,9 @@ fn the_digest_is_of_the_meaning() {
 
 #[test]
 fn words_of_later_versions_are_no_unknown_keys() {
-    let loaded = load_all(&[("r.yaml", &rule("true", "    for: 2m\n    only_if: true\n    fro: 2m\n"))]);
+    let loaded = load_all(&[("r.yaml", &rule("true", "    problem: {}\n    fro: 2m\n"))]);
     let text = shown(&loaded);
-    assert!(text.contains("`for` is not part of this version's language yet"));
+    assert!(text.contains("`problem` is not part of this version's language yet"));
     assert!(text.contains("a rule has no key `fro`"));
 }
 

@@ -5,14 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use paramedic_model::{Autonomy, Digest, Playbook};
 
 use super::expr::Reader;
-use super::fields::{Fields, list, text, word};
+use super::fields::{Fields, list, one_or_more, text, word};
 use super::rule::{self, Around};
+use super::site::Defaults;
 use super::yaml::{Kind, Node};
-use crate::diagnostics::Report;
+use crate::diagnostics::{Report, did_you_mean};
 use crate::{May, Rule, RuleIx, Rulebook};
 
 const KEYS: [&str; 6] = ["rulebook", "description", "owner", "autonomy", "may", "rules"];
-const AUTONOMY: [(&str, Autonomy); 4] = [
+pub(crate) const AUTONOMY: [(&str, Autonomy); 4] = [
     ("observe", Autonomy::Observe),
     ("record", Autonomy::Record),
     ("propose", Autonomy::Propose),
@@ -36,10 +37,11 @@ pub(crate) fn read(
     reader: &mut Reader<'_, '_>,
     node: &Node,
     playbooks: &BTreeMap<String, Playbook>,
+    defaults: &Defaults,
     book: usize,
     rules: &mut Vec<Rule>,
 ) -> Option<Rulebook> {
-    let fields = Fields::open(node, "a rulebook", &KEYS, &["functions", "lists", "formerly"], reader.report)?;
+    let fields = Fields::open(node, "a rulebook", &KEYS, reader.report)?;
     let name = fields.must("rulebook", "name it: `rulebook: filesystem-pressure`", reader.report);
     let name = name.and_then(|n| text(n, reader.report)).map(|t| t.trim().to_owned());
     let autonomy = fields.get("autonomy", reader.report).and_then(|n| word(n, &AUTONOMY, reader.report));
@@ -49,7 +51,7 @@ pub(crate) fn read(
         let mut names = BTreeSet::new();
         for item in list(node, reader.report) {
             let ix = RuleIx(u32::try_from(rules.len()).unwrap_or(u32::MAX));
-            let around = Around { may: &may, playbooks };
+            let around = Around { may: &may, playbooks, defaults };
             let name = name_of(item, "rule");
             if !name.is_empty() && !names.insert(name) {
                 let message = format!("another rule of this rulebook is named {name:?}");
@@ -59,20 +61,49 @@ pub(crate) fn read(
             numbers.push(ix);
             rules.push(rule);
         }
+        let items = list(node, reader.report);
+        references(reader, items, &names);
     }
     Some(Rulebook {
         name: name?,
         description: fields.text("description", reader.report),
         owner: fields.text("owner", reader.report),
-        autonomy: autonomy.unwrap_or_default(),
+        autonomy: autonomy.unwrap_or_default().min(defaults.autonomy.unwrap_or(Autonomy::Auto)),
         may,
         digest: Digest::default(),
         rules: numbers,
     })
 }
 
+/// Rules that other rules name: `resolve`, `formerly`.
+fn references(reader: &mut Reader<'_, '_>, items: &[Node], names: &BTreeSet<&str>) {
+    for item in items {
+        if let Some(resolve) = child(item, "resolve").and_then(|n| child(n, "rule"))
+            && let Kind::Scalar { text, .. } = &resolve.kind
+            && !names.contains(text.trim())
+        {
+            let help = did_you_mean(text.trim(), names.iter().copied());
+            reader.report.error(resolve.at, format!("this rulebook has no rule {:?}", text.trim()), help);
+        }
+        let Some(formerly) = child(item, "formerly") else { continue };
+        for old in one_or_more(formerly) {
+            if let Kind::Scalar { text, .. } = &old.kind
+                && names.contains(text.trim())
+            {
+                let message = format!("{:?} is the name of a rule that is there", text.trim());
+                reader.report.error(old.at, message, Some("name what the rule was called before".to_owned()));
+            }
+        }
+    }
+}
+
+fn child<'n>(node: &'n Node, name: &str) -> Option<&'n Node> {
+    let Kind::Map(entries) = &node.kind else { return None };
+    entries.iter().find(|(key, _)| key.name == name).map(|(_, value)| value)
+}
+
 fn may(node: &Node, playbooks: &BTreeMap<String, Playbook>, report: &mut Report<'_>) -> May {
-    let Some(fields) = Fields::open(node, "`may`", &["playbooks", "ci_classes", "environments"], &[], report) else {
+    let Some(fields) = Fields::open(node, "`may`", &["playbooks", "ci_classes", "environments"], report) else {
         return May::default();
     };
     let may = May {

@@ -33,7 +33,7 @@ pub(crate) fn read(node: &Node, playbooks: &mut BTreeMap<String, Playbook>, repo
     let all = match &node.kind {
         Kind::List { .. } => node,
         _ => {
-            let Some(fields) = Fields::open(node, "a catalogue", &["playbooks"], &[], report) else { return };
+            let Some(fields) = Fields::open(node, "a catalogue", &["playbooks"], report) else { return };
             match fields.must("playbooks", "list them: `playbooks:`, and below it their names", report) {
                 Some(node) => node,
                 None => return,
@@ -57,7 +57,7 @@ pub(crate) fn read(node: &Node, playbooks: &mut BTreeMap<String, Playbook>, repo
 }
 
 fn read_one(node: &Node, key: Option<&str>, report: &mut Report<'_>) -> Option<Playbook> {
-    let fields = Fields::open(node, "a playbook", &KEYS, &[], report)?;
+    let fields = Fields::open(node, "a playbook", &KEYS, report)?;
     let name = fields.text("name", report).or_else(|| key.map(str::to_owned));
     if name.is_none() {
         report.error(fields.at, "a playbook needs `name`", None);
@@ -134,7 +134,7 @@ fn parameters(node: &Node, report: &mut Report<'_>) -> BTreeMap<String, Paramete
 
 fn parameter(name: &str, node: &Node, report: &mut Report<'_>) -> Option<Parameter> {
     const KEYS: [&str; 5] = ["type", "required", "default", "enum", "max_length"];
-    let fields = Fields::open(node, "a parameter", &KEYS, &["pattern"], report)?;
+    let fields = Fields::open(node, "a parameter", &KEYS, report)?;
     let type_ =
         fields.must("type", "string, integer, number or boolean", report).and_then(|n| word(n, &TYPES, report))?;
     let required = fields.get("required", report).and_then(|n| word(n, &BOOLEANS, report)).unwrap_or_default();

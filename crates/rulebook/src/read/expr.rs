@@ -5,8 +5,10 @@ use saphyr_parser::ScalarStyle;
 use super::fields::{list, text};
 use super::yaml::{Kind, Node};
 use crate::diagnostics::{At, Gravity, Report};
-use crate::script::check::{check, mentions_status, mentions_value};
+use crate::script::check::{mentions_status, mentions_value};
 use crate::script::compile::{Compiler, Finding, Role};
+use crate::script::member::split;
+use crate::script::names::{Is, Names};
 use crate::{ExprIx, ExprText, Template, template};
 
 /// Reads one file; numbers its expressions after those of the files before.
@@ -16,6 +18,8 @@ pub(crate) struct Reader<'r, 'a> {
     pub(crate) exprs: &'r mut Vec<ExprText>,
     /// Of each expression the text without comments and layout.
     pub(crate) normal_forms: &'r mut Vec<String>,
+    /// What the rule that is being read binds for values, questions and texts.
+    pub(crate) names: Names,
 }
 
 /// A condition, and what is known of it.
@@ -24,6 +28,8 @@ pub(crate) struct ReadCondition {
     pub(crate) mentions_status: bool,
     /// Reads `event.value`, or names metrics.
     pub(crate) is_of_samples: bool,
+    /// Which earlier members it reads.
+    pub(crate) reads: Vec<u8>,
 }
 
 /// A value in YAML: as written, or code.
@@ -37,10 +43,50 @@ impl Reader<'_, '_> {
     /// A condition (`when`, `clear`, `verify.when`).
     pub(crate) fn condition(&mut self, node: &Node) -> Option<ReadCondition> {
         let code = self.code(node)?;
-        let ast = self.compile(node, code, 0, Role::Condition)?;
+        let ast = self.compile(node, code, 0, Role::Condition, &Names::EVENT)?;
         let is_of_samples = mentions_value(&ast) || (code.contains("event.kind") && code.contains("\"metric\""));
         let mentions_status = mentions_status(&ast);
-        Some(ReadCondition { ix: self.add(node, code, 0), mentions_status, is_of_samples })
+        let ix = self.add(node, code, 0, &Names::EVENT);
+        Some(ReadCondition { ix, mentions_status, is_of_samples, reads: Vec::new() })
+    }
+
+    /// A member's condition: it reads its event as `event` or by its name, and earlier members by theirs.
+    pub(crate) fn member(&mut self, node: &Node, name: &str, earlier: &[&str]) -> Option<ReadCondition> {
+        let code = self.code(node)?;
+        let names = earlier.iter().fold(Names::EVENT.and(name, Is::Event), |names, e| names.and(e, Is::Event));
+        let ast = self.compile(node, code, 0, Role::Condition, &names)?;
+        let parts = split(&ast, name, earlier);
+        // Once more by the name `event`, under which values are known.
+        let findings = self.compiler.check(&parts.whole, Role::Condition, &names);
+        let good = findings.iter().all(|f| f.level != Gravity::Error);
+        findings.into_iter().for_each(|f| self.tell(node, code, 0, f));
+        let (mentions_status, is_of_samples) = (mentions_status(&parts.own), mentions_value(&parts.own));
+        let ix = self.add(node, code, 0, &names);
+        good.then_some(ReadCondition { ix, mentions_status, is_of_samples, reads: parts.reads })
+    }
+
+    /// A script. `incident` is the rule's own where it opens one.
+    pub(crate) fn script(&mut self, node: &Node, has_incident: bool) -> Option<ExprIx> {
+        let code = self.code(node)?;
+        let is_named = self.names.get("incident").is_some();
+        let visible = self.names.clone();
+        let names =
+            if has_incident && !is_named { visible.clone().and("incident", Is::Record(&[])) } else { visible.clone() };
+        let findings = match self.compiler.parse_script(code, &names) {
+            Ok(ast) => self.compiler.check_script(&ast, &names),
+            Err(finding) => vec![*finding],
+        };
+        let good = findings.iter().all(|f| f.level != Gravity::Error);
+        findings.into_iter().for_each(|f| self.tell(node, code, 0, f));
+        good.then(|| self.add(node, code, 0, &visible))
+    }
+
+    /// A question (`only_if`, `if`): true or false, of all that a value may read.
+    pub(crate) fn question(&mut self, node: &Node) -> Option<ExprIx> {
+        let code = self.code(node)?;
+        let names = self.names.clone();
+        self.compile(node, code, 0, Role::Question, &names)?;
+        Some(self.add(node, code, 0, &names))
     }
 
     /// A list of expressions (`by`, `key`).
@@ -69,8 +115,16 @@ impl Reader<'_, '_> {
             self.report.error(node.at, message, Some(help.to_owned()));
             return None;
         }
-        self.compile(node, code, 0, role)?;
-        Some(self.add(node, code, 0))
+        let names = if role == Role::Part && self.names.event { Names::EVENT } else { self.names.clone() };
+        self.compile(node, code, 0, role, &names)?;
+        Some(self.add(node, code, 0, &names))
+    }
+
+    /// An expression of its own, with no `= ` before it: `distinct`, `measure`.
+    pub(crate) fn expression(&mut self, node: &Node, code: &str, role: Role) -> Option<ExprIx> {
+        let names = if role == Role::Part && self.names.event { Names::EVENT } else { self.names.clone() };
+        self.compile(node, code, 0, role, &names)?;
+        Some(self.add(node, code, 0, &names))
     }
 
     /// A value field: a text, or code after `= `.
@@ -91,13 +145,14 @@ impl Reader<'_, '_> {
         if self.swallows_lines(node, code) {
             return None;
         }
-        self.compile(node, code, 1, Role::Value)?;
-        Some(Written::Code(self.add(node, code, 1)))
+        let names = self.names.clone();
+        self.compile(node, code, 1, Role::Value, &names)?;
+        Some(Written::Code(self.add(node, code, 1, &names)))
     }
 
     /// A text with `{path}` in it.
     pub(crate) fn template(&mut self, node: &Node) -> Option<Template> {
-        match template::parse(text(node, self.report)?) {
+        match template::parse(text(node, self.report)?, &self.names) {
             Ok(template) => Some(template),
             Err((message, help)) => {
                 self.report.error(node.at, message, help);
@@ -144,10 +199,10 @@ impl Reader<'_, '_> {
         false
     }
 
-    fn compile(&mut self, node: &Node, code: &str, skipped: usize, role: Role) -> Option<rhai::AST> {
-        match self.compiler.parse(code, role) {
+    fn compile(&mut self, node: &Node, code: &str, skipped: usize, role: Role, names: &Names) -> Option<rhai::AST> {
+        match self.compiler.parse_with(code, role, names) {
             Ok(ast) => {
-                let findings = check(&ast, role);
+                let findings = self.compiler.check(&ast, role, names);
                 let good = findings.iter().all(|f| f.level != Gravity::Error);
                 findings.into_iter().for_each(|f| self.tell(node, code, skipped, f));
                 good.then_some(ast)
@@ -159,16 +214,22 @@ impl Reader<'_, '_> {
         }
     }
 
+    /// Tells a finding in a scalar that is code as a whole.
+    pub(crate) fn tell_in(&mut self, node: &Node, code: &str, finding: Finding) {
+        self.tell(node, code, 0, finding);
+    }
+
     fn tell(&mut self, node: &Node, code: &str, skipped: usize, finding: Finding) {
         let at = locate(node, code, skipped, finding.line, finding.column);
         self.report.add(finding.level, at, finding.message, finding.help);
     }
 
-    fn add(&mut self, node: &Node, code: &str, skipped: usize) -> ExprIx {
+    fn add(&mut self, node: &Node, code: &str, skipped: usize, names: &Names) -> ExprIx {
         let ix = ExprIx(u32::try_from(self.exprs.len()).unwrap_or(u32::MAX));
         let place = self.report.place(locate(node, code, skipped, 1, 1));
-        self.exprs.push(ExprText { text: code.trim().to_owned(), place });
-        self.normal_forms.push(self.compiler.normal_form(code));
+        let names = names.more.iter().map(|(name, _)| name.clone()).collect();
+        self.exprs.push(ExprText { text: code.trim().to_owned(), place, names });
+        self.normal_forms.push(self.compiler.meaning(code));
         ix
     }
 }

@@ -17,12 +17,11 @@ pub(crate) struct Fields<'n> {
 }
 
 impl<'n> Fields<'n> {
-    /// Opens a map. Keys beyond `known` are reported; those of `later` as not yet part of the language.
+    /// Opens a map. Keys beyond `known` are reported, and those of later versions as not yet part of the language.
     pub(crate) fn open(
         node: &'n Node,
         owner: &'static str,
         known: &'static [&'static str],
-        later: &[&str],
         report: &mut Report<'_>,
     ) -> Option<Self> {
         let Kind::Map(entries) = &node.kind else {
@@ -34,19 +33,21 @@ impl<'n> Fields<'n> {
         };
         for (key, _) in entries {
             let name = key.name.as_str();
-            if known.contains(&name) {
-                continue;
-            }
-            if later.contains(&name) {
-                let help = Some("take it out; it comes with a later version".to_owned());
-                report.error(key.at, format!("`{name}` is not part of this version's language yet"), help);
-            } else {
+            if report.is_later(owner, name) {
+                report.tell_later(key.at, name);
+            } else if !known.contains(&name) {
                 let help = did_you_mean(name, known.iter().copied())
                     .unwrap_or_else(|| format!("{owner} has {}", known.join(", ")));
                 report.error(key.at, format!("{owner} has no key `{name}`"), Some(help));
             }
         }
         Some(Self { at: node.at, entries, owner, known })
+    }
+
+    /// A map whose unknown keys were reported before.
+    pub(crate) fn known(node: &'n Node, owner: &'static str, known: &'static [&'static str]) -> Self {
+        let entries = if let Kind::Map(entries) = &node.kind { entries.as_slice() } else { &[] };
+        Self { at: node.at, entries, owner, known }
     }
 
     /// The value of a key that may be absent. A key with nothing behind it is reported.
@@ -63,6 +64,11 @@ impl<'n> Fields<'n> {
     /// Whether the key is there, with or without a value.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.entries.iter().any(|(k, _)| k.name == name)
+    }
+
+    /// Where a key stands.
+    pub(crate) fn key(&self, name: &str) -> Option<At> {
+        self.entries.iter().find(|(k, _)| k.name == name).map(|(k, _)| k.at)
     }
 
     /// The value of a key that must be there.
@@ -89,6 +95,44 @@ impl<'n> Fields<'n> {
         let Some(node) = self.get(name, report) else { return Vec::new() };
         list(node, report).iter().filter_map(|item| text(item, report)).map(str::to_owned).collect()
     }
+}
+
+/// One or several: a list's items, or the one that is no list.
+pub(crate) fn one_or_more(node: &Node) -> &[Node] {
+    match &node.kind {
+        Kind::List { items, .. } => items,
+        _ => std::slice::from_ref(node),
+    }
+}
+
+/// Longest window.
+pub(crate) const LONGEST: Span = Span::from_secs(31 * 24 * 3600);
+
+/// A duration of a window: more than nothing, and 31 days at most.
+pub(crate) fn window(node: &Node, report: &mut Report<'_>) -> Option<Span> {
+    let found = span(node, report)?;
+    if found <= Span::ZERO || found > LONGEST {
+        let message = format!("{found} is no length of a window: it is more than nothing, and 31d at most");
+        let help = if found > LONGEST {
+            "what takes longer belongs into a report, not into a window"
+        } else {
+            "write, for example, `5m`"
+        };
+        report.error(node.at, message, Some(help.to_owned()));
+        return None;
+    }
+    Some(found)
+}
+
+/// A whole number within bounds.
+pub(crate) fn whole(node: &Node, least: u32, most: u32, report: &mut Report<'_>) -> Option<u32> {
+    let written = text(node, report)?;
+    let found = written.trim().parse::<u32>().ok().filter(|n| (least..=most).contains(n));
+    if found.is_none() {
+        let message = format!("expected a whole number from {least} to {most}, found {written:?}");
+        report.error(node.at, message, None);
+    }
+    found
 }
 
 /// A scalar as written.

@@ -3,17 +3,23 @@
 use paramedic_model::{Level, Span};
 
 use super::expr::{Reader, Written};
-use super::fields::{Fields, list, text, word};
+use super::fields::{Fields, list, text, window, word};
+use super::site::Defaults;
 use super::yaml::{Kind, Node};
 use crate::diagnostics::did_you_mean;
 use crate::script::compile::Role;
 use crate::{EscalateAt, EscalationStep, Field, IncidentSpec, Raise};
 
+const STEP: [&str; 5] = ["at", "to", "raise", "if", "repeat"];
+
+/// Shortest time between two pages of one step.
+const LEAST_REPEAT: Span = Span::from_secs(60);
+
 const KEYS: [&str; 9] = ["key", "summary", "impact", "urgency", "assign", "category", "hold", "reopen", "close_after"];
 
 /// Reads `incident`.
-pub(crate) fn read(reader: &mut Reader<'_, '_>, node: &Node) -> Option<IncidentSpec> {
-    let fields = Fields::open(node, "an incident", &KEYS, &["about", "sla", "parent"], reader.report)?;
+pub(crate) fn read(reader: &mut Reader<'_, '_>, node: &Node, defaults: &Defaults) -> Option<IncidentSpec> {
+    let fields = Fields::open(node, "an incident", &KEYS, reader.report)?;
     let key = fields.get("key", reader.report).and_then(|n| reader.parts(n, Role::Value));
     let help = "one line for people: `summary: \"Disk {event.labels.mount} on {event.ci} is {event.value:.0} % full\"`";
     let summary = fields.must("summary", help, reader.report).and_then(|n| reader.template(n));
@@ -23,7 +29,7 @@ pub(crate) fn read(reader: &mut Reader<'_, '_>, node: &Node) -> Option<IncidentS
         key,
         impact,
         urgency,
-        assign: fields.text("assign", reader.report),
+        assign: fields.text("assign", reader.report).or_else(|| defaults.assign.clone()),
         category: fields.text("category", reader.report),
         hold: fields.span("hold", Span::ZERO, reader.report),
         reopen: fields.span("reopen", IncidentSpec::REOPEN, reader.report),
@@ -47,26 +53,45 @@ fn level(reader: &mut Reader<'_, '_>, node: &Node) -> Option<Field<Level>> {
     }
 }
 
-/// Reads `escalate`.
-pub(crate) fn escalation(reader: &mut Reader<'_, '_>, node: &Node) -> Vec<EscalationStep> {
-    if matches!(node.kind, Kind::Scalar { .. }) {
-        let help = "write the steps: `- at: 15m unacknowledged`, and below it `to: ...`";
-        let message = "the name of a site's escalation is not part of this version's language yet";
-        reader.report.error(node.at, message, Some(help.to_owned()));
-        return Vec::new();
+/// Reads `escalate`: steps, or the name of one of the site's.
+pub(crate) fn escalation(reader: &mut Reader<'_, '_>, node: &Node, site: &Defaults) -> Vec<EscalationStep> {
+    if !matches!(node.kind, Kind::Scalar { .. }) {
+        return steps(reader, node);
     }
+    let Some(name) = text(node, reader.report).map(str::trim) else { return Vec::new() };
+    if let Some(steps) = site.escalations.get(name) {
+        return steps.clone();
+    }
+    let names = site.escalations.keys().map(String::as_str);
+    let help = did_you_mean(name, names).unwrap_or_else(|| {
+        "write the steps, `- at: 15m unacknowledged` and below it `to: ...`, or name one of site.yaml's `escalations`".into()
+    });
+    reader.report.error(node.at, format!("the site has no escalation {name:?}"), Some(help));
+    Vec::new()
+}
+
+/// Reads the steps of an escalation.
+pub(crate) fn steps(reader: &mut Reader<'_, '_>, node: &Node) -> Vec<EscalationStep> {
     list(node, reader.report).iter().filter_map(|item| step(reader, item)).collect()
 }
 
 fn step(reader: &mut Reader<'_, '_>, node: &Node) -> Option<EscalationStep> {
-    let fields = Fields::open(node, "an escalation step", &["at", "to", "raise"], &["if", "repeat"], reader.report)?;
+    let fields = Fields::open(node, "an escalation step", &STEP, reader.report)?;
     let help = "when: open, 15m, 15m unacknowledged, remedies_failed or run_unknown";
     let at = fields.must("at", help, reader.report).and_then(|n| at(reader, n));
     let to = fields.must("to", "who is told: `to: storage-oncall`", reader.report);
     let to = to.and_then(|n| text(n, reader.report)).map(str::to_owned);
     let raise = fields.get("raise", reader.report);
     let raise = raise.and_then(|n| word(n, &[("urgency", Raise::Urgency), ("impact", Raise::Impact)], reader.report));
-    Some(EscalationStep { at: at?, to: to?, raise })
+    let only_if = fields.get("if", reader.report).and_then(|n| reader.question(n));
+    let repeat = fields.get("repeat", reader.report).and_then(|n| window(n, reader.report));
+    if let Some(n) = fields.get("repeat", reader.report)
+        && repeat.is_some_and(|r| r < LEAST_REPEAT)
+    {
+        let message = format!("nobody answers a page every {}", repeat.unwrap_or_default());
+        reader.report.error(n.at, message, Some(format!("repeat after {LEAST_REPEAT} or more")));
+    }
+    Some(EscalationStep { at: at?, to: to?, raise, only_if, repeat })
 }
 
 fn at(reader: &mut Reader<'_, '_>, node: &Node) -> Option<EscalateAt> {
@@ -75,11 +100,12 @@ fn at(reader: &mut Reader<'_, '_>, node: &Node) -> Option<EscalateAt> {
         "open" => return Some(EscalateAt::Open),
         "remedies_failed" => return Some(EscalateAt::RemediesFailed),
         "run_unknown" => return Some(EscalateAt::RunUnknown),
-        "approval_expired" | "guard_denied" => {
-            let message = format!("`at: {written}` is not part of this version's language yet");
-            reader.report.error(node.at, message, None);
+        "approval_expired" | "guard_denied" if reader.report.is_later("at", written) => {
+            reader.report.tell_later(node.at, &format!("at: {written}"));
             return None;
         }
+        "approval_expired" => return Some(EscalateAt::ApprovalExpired),
+        "guard_denied" => return Some(EscalateAt::GuardDenied),
         _ => {}
     }
     let (delay, unacknowledged) = match written.strip_suffix("unacknowledged") {
@@ -89,8 +115,10 @@ fn at(reader: &mut Reader<'_, '_>, node: &Node) -> Option<EscalateAt> {
     if let Ok(delay) = delay.parse::<Span>() {
         return Some(if unacknowledged { EscalateAt::Unacknowledged(delay) } else { EscalateAt::After(delay) });
     }
-    let message = format!("expected open, 15m, 15m unacknowledged, remedies_failed or run_unknown, found {written:?}");
-    let help = did_you_mean(written, ["open", "remedies_failed", "run_unknown"]);
+    let message = format!(
+        "expected open, 15m, 15m unacknowledged, remedies_failed, run_unknown, approval_expired or guard_denied, found {written:?}"
+    );
+    let help = did_you_mean(written, ["open", "remedies_failed", "run_unknown", "approval_expired", "guard_denied"]);
     reader.report.error(node.at, message, help);
     None
 }

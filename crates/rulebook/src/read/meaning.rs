@@ -1,12 +1,12 @@
 //! What a rulebook means, as JSON for its digest: no place, no comment, no layout.
 
-use paramedic_model::{Digest, Grants, Playbook};
+use paramedic_model::Digest;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 use crate::{
     AboutSpec, Clear, EscalateAt, EscalationStep, ExprIx, Field, IncidentSpec, Pattern, Raise, RemedyStep, Rule,
-    Rulebook, TargetSpec, Template, TemplatePart,
+    RuleSet, Rulebook, TargetSpec, Template, TemplatePart,
 };
 
 /// Expressions without comments and layout, by number.
@@ -42,11 +42,12 @@ pub(crate) fn of_book(book: &Rulebook, rules: &[&Rule], forms: &NormalForms<'_>)
 }
 
 /// The digest of a whole set's meaning.
-pub(crate) fn of_set(books: &[Rulebook], playbooks: &BTreeMap<String, Playbook>, grants: &Grants) -> Digest {
+pub(crate) fn of_set(set: &RuleSet, functions: Option<String>) -> Digest {
     Digest::of(&json!({
-        "rulebooks": books.iter().map(|b| json!([b.name, b.digest])).collect::<Vec<_>>(),
-        "playbooks": playbooks,
-        "grants": grants,
+        "rulebooks": set.rulebooks.iter().map(|b| json!([b.name, b.digest])).collect::<Vec<_>>(),
+        "playbooks": set.playbooks,
+        "grants": set.grants,
+        "site": [json!(set.site.lists), json!(functions)],
     }))
 }
 
@@ -74,7 +75,7 @@ fn of_rule(rule: &Rule, forms: &NormalForms<'_>) -> Value {
         },
         "incident": rule.incident.as_ref().map(|spec| of_incident(spec, forms)),
         "remedy": rule.remedy.iter().map(|s| of_remedy(s, forms)).collect::<Vec<_>>(),
-        "escalate": rule.escalate.iter().map(of_escalation).collect::<Vec<_>>(),
+        "escalate": rule.escalate.iter().map(|s| of_escalation(s, forms)).collect::<Vec<_>>(),
         "notify": rule.notify.iter().map(|n| json!([n.to, of_template(&n.summary)])).collect::<Vec<_>>(),
         "emit": rule.emit.iter().map(|e| json!([e.topic, of_fields(&e.event, forms), of_fields(&e.labels, forms)]))
             .collect::<Vec<_>>(),
@@ -162,20 +163,28 @@ fn of_remedy(step: &RemedyStep, forms: &NormalForms<'_>) -> Value {
         "only_if": step.only_if.map(|ix| forms.of(ix)),
         "with": of_fields(&step.with, forms),
         "verify": [step.verify.when.map(|ix| forms.of(ix)), json!(step.verify.within), json!(step.verify.hold)],
+        "approve": step.approve.as_ref().map(|a| json!([a.by, a.within, format!("{:?}", a.otherwise)])),
+        "rollback": step.rollback,
+        "undo": step.undo.as_ref().map(|u| json!([u.playbook, u.after])),
     })
 }
 
-fn of_escalation(step: &EscalationStep) -> Value {
+fn of_escalation(step: &EscalationStep, forms: &NormalForms<'_>) -> Value {
     let at = match step.at {
         EscalateAt::Open => json!("open"),
         EscalateAt::After(delay) => json!(["after", delay]),
         EscalateAt::Unacknowledged(delay) => json!(["unacknowledged", delay]),
         EscalateAt::RemediesFailed => json!("remedies_failed"),
         EscalateAt::RunUnknown => json!("run_unknown"),
+        EscalateAt::ApprovalExpired => json!("approval_expired"),
+        EscalateAt::GuardDenied => json!("guard_denied"),
     };
     let raise = step.raise.map(|r| match r {
         Raise::Urgency => "urgency",
         Raise::Impact => "impact",
     });
-    json!({ "at": at, "to": step.to, "raise": raise })
+    json!({
+        "at": at, "to": step.to, "raise": raise,
+        "if": step.only_if.map(|ix| forms.of(ix)), "repeat": step.repeat,
+    })
 }

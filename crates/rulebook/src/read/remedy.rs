@@ -7,13 +7,13 @@ use saphyr_parser::ScalarStyle;
 use serde_json::Value;
 
 use super::expr::{Reader, Written};
-use super::fields::{Fields, list, text};
+use super::fields::{Fields, list, text, window, word};
 use super::rule::Around;
 use super::yaml::{Kind, Node};
 use crate::diagnostics::did_you_mean;
-use crate::{Field, RemedyStep, TargetSpec, Verify};
+use crate::{Approve, Field, Otherwise, RemedyStep, TargetSpec, Undo, Verify};
 
-const LATER: [&str; 6] = ["only_if", "approve", "change", "undo", "rollback", "spread"];
+const KEYS: [&str; 8] = ["playbook", "target", "with", "verify", "only_if", "approve", "rollback", "undo"];
 
 /// Reads `remedy`.
 pub(crate) fn read(reader: &mut Reader<'_, '_>, node: &Node, around: &Around<'_>) -> Vec<RemedyStep> {
@@ -27,7 +27,7 @@ pub(crate) fn read(reader: &mut Reader<'_, '_>, node: &Node, around: &Around<'_>
 }
 
 fn read_step(reader: &mut Reader<'_, '_>, node: &Node, around: &Around<'_>) -> Option<RemedyStep> {
-    let fields = Fields::open(node, "a remedy", &["playbook", "target", "with", "verify"], &LATER, reader.report)?;
+    let fields = Fields::open(node, "a remedy", &KEYS, reader.report)?;
     let named = fields.must("playbook", "which one: `- playbook: clean-disk`", reader.report);
     let playbook = named.and_then(|n| playbook(reader, n, around));
     let target = fields.get("target", reader.report).map_or(Some(TargetSpec::About), |n| target(reader, n));
@@ -51,7 +51,53 @@ fn read_step(reader: &mut Reader<'_, '_>, node: &Node, around: &Around<'_>) -> O
         Some(n) => verify(reader, n)?,
         None => Verify { when: None, within: WITHIN, hold: Span::ZERO },
     };
-    Some(RemedyStep { playbook: playbook?.name.clone(), target: target?, only_if: None, with, verify })
+    let only_if = fields.get("only_if", reader.report).and_then(|n| reader.question(n));
+    let approve = fields.get("approve", reader.report).and_then(|n| approve(reader, n));
+    let rollback = fields.get("rollback", reader.report).and_then(|n| same_parameters(reader, n, around, playbook));
+    let undo = fields.get("undo", reader.report).and_then(|n| undo(reader, n, around, playbook));
+    let (playbook, target) = (playbook?.name.clone(), target?);
+    Some(RemedyStep { playbook, target, only_if, with, verify, approve, rollback, undo })
+}
+
+/// Reads `approve`.
+fn approve(reader: &mut Reader<'_, '_>, node: &Node) -> Option<Approve> {
+    const OTHERWISE: [(&str, Otherwise); 3] =
+        [("escalate", Otherwise::Escalate), ("next", Otherwise::Next), ("stop", Otherwise::Stop)];
+    let fields = Fields::open(node, "`approve`", &["by", "within", "otherwise"], reader.report)?;
+    let by = fields.must("by", "who is asked: `approve: { by: storage-oncall, within: 30m }`", reader.report);
+    let by = by.and_then(|n| text(n, reader.report)).map(str::to_owned);
+    let within = fields.must("within", "for how long: `approve: { by: storage-oncall, within: 30m }`", reader.report);
+    let within = within.and_then(|n| window(n, reader.report));
+    let otherwise = fields.get("otherwise", reader.report).and_then(|n| word(n, &OTHERWISE, reader.report));
+    Some(Approve { by: by?, within: within?, otherwise: otherwise.unwrap_or_default() })
+}
+
+/// Reads `undo`.
+fn undo(reader: &mut Reader<'_, '_>, node: &Node, around: &Around<'_>, of: Option<&Playbook>) -> Option<Undo> {
+    let fields = Fields::open(node, "`undo`", &["playbook", "after"], reader.report)?;
+    let playbook = fields.must("playbook", "by which: `undo: { playbook: unblock, after: 1h }`", reader.report);
+    let playbook = playbook.and_then(|n| same_parameters(reader, n, around, of));
+    let after = fields.must("after", "when: `undo: { playbook: unblock, after: 1h }`", reader.report);
+    let after = after.and_then(|n| window(n, reader.report));
+    Some(Undo { playbook: playbook?, after: after? })
+}
+
+/// A playbook that gets the parameters of another one, and so must take them.
+fn same_parameters(
+    reader: &mut Reader<'_, '_>,
+    node: &Node,
+    around: &Around<'_>,
+    of: Option<&Playbook>,
+) -> Option<String> {
+    let found = playbook(reader, node, around)?;
+    let Some(of) = of else { return Some(found.name.clone()) };
+    let differs = found.parameters.iter().find(|(name, p)| of.parameters.get(*name).is_none_or(|o| o.type_ != p.type_));
+    if let Some((name, _)) = differs {
+        let message = format!("it gets the parameters of {}, which has no `{name}` of that type", of.name);
+        reader.report.error(node.at, message, Some("give both playbooks the same parameters".to_owned()));
+        return None;
+    }
+    Some(found.name.clone())
 }
 
 const WITHIN: Span = Span::from_secs(300);
@@ -169,7 +215,7 @@ pub(crate) fn typed(written: &str, node: &Node, type_: ParameterType) -> Value {
 }
 
 fn verify(reader: &mut Reader<'_, '_>, node: &Node) -> Option<Verify> {
-    let fields = Fields::open(node, "`verify`", &["when", "within", "hold"], &[], reader.report)?;
+    let fields = Fields::open(node, "`verify`", &["when", "within", "hold"], reader.report)?;
     let when = fields.get("when", reader.report).and_then(|n| reader.condition(n)).map(|c| c.ix);
     let within = fields.span("within", WITHIN, reader.report);
     Some(Verify { when, within, hold: fields.span("hold", Span::ZERO, reader.report) })

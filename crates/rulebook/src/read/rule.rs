@@ -1,27 +1,35 @@
 //! One rule.
 
-use crate::diagnostics::At;
-use crate::read::expr::Reader;
-use crate::read::fields::{Fields, text};
-use crate::read::yaml::{Kind, Node};
-use crate::script::compile::Role;
-use crate::{Clear, May, Pattern, Rule, RuleIx};
-use paramedic_model::{Digest, Playbook};
 use std::collections::BTreeMap;
 
-const KEYS: [&str; 7] = ["rule", "when", "by", "clear", "incident", "remedy", "escalate"];
+use paramedic_model::{Digest, Playbook, Span};
 
-/// Words of the language that later versions know.
-const LATER: [&str; 34] = [
-    "for", "count", "measure", "over", "is", "absent", "within", "for_each", "alive", "all", "sequence", "any",
-    "not_all", "unless", "upon", "every", "timezone", "once", "settle", "fallback", "only_if", "about", "then",
-    "notify", "emit", "suppress", "resolve", "problem", "change", "request", "task", "ci", "formerly", "distinct",
+use super::expr::Reader;
+use super::fields::{Fields, one_or_more, text, window, word};
+use super::pattern::{self, ReadPattern};
+use super::site::Defaults;
+use super::yaml::{Kind, Node};
+use super::{action, incident, remedy, then};
+use crate::diagnostics::At;
+use crate::script::compile::Role;
+use crate::script::names::Names;
+use crate::{Clear, ExprIx, May, Pattern, Rule, RuleIx};
+
+const KEYS: [&str; 36] = [
+    "rule", "when", "for", "count", "measure", "over", "is", "absent", "within", "for_each", "alive", "all",
+    "sequence", "any", "not_all", "unless", "upon", "every", "timezone", "once", "settle", "fallback", "by", "about",
+    "only_if", "clear", "incident", "remedy", "escalate", "notify", "emit", "suppress", "resolve", "ci", "then",
+    "formerly",
 ];
+
+/// Words that make something happen.
+const ACTIONS: [&str; 7] = ["incident", "notify", "emit", "suppress", "resolve", "ci", "then"];
 
 /// What a rule is read against.
 pub(crate) struct Around<'a> {
     pub(crate) may: &'a May,
     pub(crate) playbooks: &'a BTreeMap<String, Playbook>,
+    pub(crate) defaults: &'a Defaults,
 }
 
 /// Reads a rule. `None` when something essential is missing or wrong, which is reported.
@@ -32,81 +40,181 @@ pub(crate) fn read(
     ix: RuleIx,
     book: usize,
 ) -> Option<Rule> {
-    let fields = Fields::open(node, "a rule", &KEYS, &LATER, reader.report)?;
+    let fields = Fields::open(node, "a rule", &KEYS, reader.report)?;
     let name_node = fields.must("rule", "name it: `- rule: filesystem almost full`", reader.report);
     let name = name_node.and_then(|n| text(n, reader.report)).map(|t| t.trim().to_owned());
-    let when_help = "say when it matches: `when: |`, and the condition indented below it";
-    let is_pattern = LATER[..17].iter().any(|later| fields_has(node, later));
-    let when_node =
-        if is_pattern { fields.get("when", reader.report) } else { fields.must("when", when_help, reader.report) };
-    let when = when_node.and_then(|n| reader.condition(n));
-    if let (Some(when), Some(node)) = (&when, when_node)
-        && !when.mentions_status
-    {
-        let message = "holds for FIRING events in the normal phase: it says nothing of event.status or event.phase";
-        reader.report.note(node.at, message);
-    }
-    let by = fields.get("by", reader.report).and_then(|n| reader.parts(n, Role::Part));
+    let at = name_node.map_or(fields.at, |n| n.at);
+    reader.names = Names::EVENT;
+    let pattern = pattern::read(reader, &fields);
+    // With a broken pattern nobody knows what it binds: what would follow from that is not reported.
+    reader.names = pattern.as_ref().map_or(Names::EVENT, |p| p.names.clone());
+    let timing = timing(reader, &fields);
+    let by = by(reader, &fields, pattern.as_ref());
     let clear = fields.get("clear", reader.report).and_then(|n| clear(reader, n));
-    if let (Some(when), false) = (&when, fields.has("clear"))
-        && when.is_of_samples
-    {
-        warn_no_clear(reader, name_node.map_or(fields.at, |n| n.at));
+    if let Some(pattern) = &pattern {
+        warn_no_clear(reader, &fields, pattern, at);
     }
-    let incident_help = "this version's rules open incidents: `incident: { summary: ... }`";
-    let incident = fields.must("incident", incident_help, reader.report);
-    let incident = incident.and_then(|n| super::incident::read(reader, n));
-    let remedy = fields.get("remedy", reader.report);
-    let remedy = remedy.map(|n| super::remedy::read(reader, n, around)).unwrap_or_default();
-    let escalate = fields.get("escalate", reader.report);
-    let escalate = escalate.map(|n| super::incident::escalation(reader, n)).unwrap_or_default();
-    let place = reader.report.place(name_node.map_or(fields.at, |n| n.at));
+    if !ACTIONS.iter().any(|action| fields.has(action)) {
+        let help = format!("say what it does: {}", ACTIONS.join(", "));
+        reader.report.error(at, "the rule does nothing", Some(help));
+    }
+    let actions = Actions::read(reader, &fields, around);
+    let (about, only_if) = asked(reader, &fields);
+    let place = reader.report.place(at);
+    reader.names = Names::EVENT;
+    let (name, pattern, actions) = (name?, pattern?.pattern, actions?);
     Some(Rule {
         ix,
         rulebook: book,
-        name: name?,
-        formerly: Vec::new(),
+        name,
+        formerly: formerly(reader, &fields),
         place,
         shape: Digest::default(),
-        pattern: Pattern::Event { when: when?.ix },
-        stays: None,
-        settle: None,
-        once: None,
-        fallback: false,
-        by,
-        about: None,
-        only_if: None,
+        pattern,
+        stays: timing.stays,
+        settle: timing.settle,
+        once: timing.once,
+        fallback: timing.fallback,
+        by: by?,
+        about,
+        only_if,
         clear,
-        incident: Some(incident?),
-        remedy,
-        escalate,
-        notify: Vec::new(),
-        emit: Vec::new(),
-        suppress: None,
-        resolve: None,
-        ci: None,
-        then: None,
+        incident: actions.incident,
+        remedy: actions.remedy,
+        escalate: actions.escalate,
+        notify: actions.notify,
+        emit: actions.emit,
+        suppress: actions.suppress,
+        resolve: actions.resolve,
+        ci: actions.ci,
+        then: actions.then,
     })
 }
 
-fn fields_has(node: &Node, name: &str) -> bool {
-    matches!(&node.kind, Kind::Map(entries) if entries.iter().any(|(k, _)| k.name == name))
+struct Timing {
+    stays: Option<Span>,
+    settle: Option<Span>,
+    once: Option<Span>,
+    fallback: bool,
+}
+
+fn timing(reader: &mut Reader<'_, '_>, fields: &Fields<'_>) -> Timing {
+    let mut window = |name: &str| fields.get(name, reader.report).and_then(|n| window(n, reader.report));
+    let (stays, settle, once) = (window("for"), window("settle"), window("once"));
+    if let (true, true, Some(at)) = (fields.has("for"), fields.has("settle"), fields.key("settle")) {
+        let message = "`for` and `settle` do not go together: one waits whether it stays, the other what else comes";
+        reader.report.error(at, message, Some("take one of them out".to_owned()));
+    }
+    let fallback = fields.get("fallback", reader.report);
+    let fallback =
+        fallback.and_then(|n| word(n, &[("true", true), ("false", false)], reader.report)).unwrap_or_default();
+    Timing { stays, settle, once, fallback }
+}
+
+/// `Some(None)`: it may be left out, and is.
+fn by(reader: &mut Reader<'_, '_>, fields: &Fields<'_>, pattern: Option<&ReadPattern>) -> Option<Option<Vec<ExprIx>>> {
+    let Some(node) = fields.get("by", reader.report) else {
+        if let Some(pattern) = pattern
+            && pattern::needs_by(&pattern.pattern)
+            && !fields.has("by")
+        {
+            let help = "say what counts as the same thing: `by: [event.ci]`";
+            reader.report.error(
+                fields.at,
+                "this pattern needs `by`: it puts several events together",
+                Some(help.into()),
+            );
+            return None;
+        }
+        return (!fields.has("by")).then_some(None);
+    };
+    if let Some(Pattern::Every { .. }) = pattern.map(|p| &p.pattern) {
+        let at = fields.key("by").unwrap_or(fields.at);
+        reader.report.error(at, "`by` does not go with `every`: a schedule is one thing", Some("take it out".into()));
+        return None;
+    }
+    reader.parts(node, Role::Part).map(Some)
+}
+
+fn formerly(reader: &mut Reader<'_, '_>, fields: &Fields<'_>) -> Vec<String> {
+    let Some(node) = fields.get("formerly", reader.report) else { return Vec::new() };
+    one_or_more(node).iter().filter_map(|n| text(n, reader.report)).map(|t| t.trim().to_owned()).collect()
+}
+
+fn asked(reader: &mut Reader<'_, '_>, fields: &Fields<'_>) -> (Option<crate::AboutSpec>, Option<ExprIx>) {
+    let about = fields.get("about", reader.report).and_then(|n| action::about(reader, n));
+    let only_if = fields.get("only_if", reader.report).and_then(|n| reader.question(n));
+    (about, only_if)
+}
+
+#[derive(Default)]
+struct Actions {
+    incident: Option<crate::IncidentSpec>,
+    remedy: Vec<crate::RemedyStep>,
+    escalate: Vec<crate::EscalationStep>,
+    notify: Vec<crate::NotifySpec>,
+    emit: Vec<crate::EmitSpec>,
+    suppress: Option<crate::SuppressSpec>,
+    resolve: Option<crate::ResolveSpec>,
+    ci: Option<crate::CiSpec>,
+    then: Option<ExprIx>,
+}
+
+impl Actions {
+    /// `None` when the incident cannot be read.
+    fn read(reader: &mut Reader<'_, '_>, fields: &Fields<'_>, around: &Around<'_>) -> Option<Self> {
+        let mut this = Self::default();
+        let incident = fields.get("incident", reader.report).map(|n| incident::read(reader, n, around.defaults));
+        if let Some(n) = fields.get("remedy", reader.report) {
+            this.remedy = remedy::read(reader, n, around);
+        }
+        this.escalate = match fields.get("escalate", reader.report) {
+            Some(n) => incident::escalation(reader, n, around.defaults),
+            None if fields.has("incident") => around.defaults.escalate.clone(),
+            None => Vec::new(),
+        };
+        for word in ["remedy", "escalate"] {
+            if let (Some(at), false) = (fields.key(word), fields.has("incident")) {
+                let message = format!("`{word}` belongs to an incident, and the rule opens none");
+                reader.report.error(at, message, Some("add `incident: { summary: ... }`".to_owned()));
+            }
+        }
+        if let Some(n) = fields.get("notify", reader.report) {
+            this.notify = action::notify(reader, n);
+        }
+        if let Some(n) = fields.get("emit", reader.report) {
+            this.emit = action::emit(reader, n);
+        }
+        this.suppress = fields.get("suppress", reader.report).and_then(|n| action::suppress(reader, n));
+        this.resolve = fields.get("resolve", reader.report).and_then(|n| action::resolve(reader, n));
+        this.ci = fields.get("ci", reader.report).and_then(|n| action::ci(reader, n));
+        this.then = fields.get("then", reader.report).and_then(|n| then::read(reader, n, fields.has("incident")));
+        this.incident = match incident {
+            Some(incident) => Some(incident?),
+            None => None,
+        };
+        Some(this)
+    }
 }
 
 fn clear(reader: &mut Reader<'_, '_>, node: &Node) -> Option<Clear> {
-    if fields_has(node, "quiet") {
-        let help = "write what recovery looks like, as a condition";
-        reader.report.error(
-            node.at,
-            "`clear: { quiet: ... }` is not part of this version's language yet",
-            Some(help.into()),
-        );
-        return None;
+    if let Kind::Map(_) = node.kind {
+        let fields = Fields::open(node, "`clear`", &["quiet"], reader.report)?;
+        let help = "no match for so long: `clear: { quiet: 10m }`; or a condition: `clear: |`";
+        let quiet = fields.must("quiet", help, reader.report)?;
+        return window(quiet, reader.report).map(Clear::Quiet);
     }
-    reader.condition(node).map(|c| Clear::When(c.ix))
+    let names = std::mem::replace(&mut reader.names, Names::EVENT);
+    let clear = reader.condition(node).map(|c| Clear::When(c.ix));
+    reader.names = names;
+    clear
 }
 
-fn warn_no_clear(reader: &mut Reader<'_, '_>, at: At) {
+fn warn_no_clear(reader: &mut Reader<'_, '_>, fields: &Fields<'_>, pattern: &ReadPattern, at: At) {
+    let goes_below = matches!(pattern.pattern, Pattern::Measure { .. });
+    if !pattern.is_of_samples || goes_below || fields.has("clear") || !fields.has("incident") {
+        return;
+    }
     let message = "no way to clear: samples are not resolved by their source, and the rule has no `clear`";
     let help = "say what recovery looks like, such as `clear: event.type == \"disk.used_pct\" && event.value < 80.0`";
     reader.report.warning(at, message, Some(help.to_owned()));

@@ -40,6 +40,14 @@ pub(crate) struct Key {
     pub(crate) at: At,
 }
 
+impl Key {
+    /// As a value, for keys that are expressions.
+    pub(crate) fn as_node(&self) -> Node {
+        let kind = Kind::Scalar { text: self.name.clone(), style: ScalarStyle::Plain };
+        Node { at: self.at, last_line: self.at.line, kind }
+    }
+}
+
 impl Node {
     /// In words, for "found ...".
     pub(crate) fn what(&self) -> &'static str {

@@ -3,6 +3,8 @@
 use rhai::{AST, ASTNode, Expr, FnCallExpr, Position};
 
 use super::compile::{Finding, Role};
+use super::member::held;
+use super::names::{Is, Names};
 use super::native::{Chain, chain, comparison, expression, literal, membership, term};
 use super::objects::CI_FIELDS;
 use super::sandbox::FUNCTIONS;
@@ -16,16 +18,36 @@ struct Known {
     may_be_missing: bool,
 }
 
-/// Everything that is wrong with an expression.
+/// Everything that is wrong with an expression that sees an event.
+#[cfg(test)]
 pub(crate) fn check(ast: &AST, role: Role) -> Vec<Finding> {
+    check_with(ast, role, &Names::EVENT, &[])
+}
+
+/// What is wrong with any part of a tree that sees these names, and may call these functions of the site.
+pub(crate) fn check_all(ast: &AST, names: &Names, site: &[(String, usize)]) -> Vec<Finding> {
     let mut found = Vec::new();
     ast.walk(&mut |nodes: &[ASTNode<'_>]| {
         if let Some(ASTNode::Expr(expr)) = nodes.last() {
-            visit(expr, &mut found);
+            visit(expr, names, site, &mut found);
         }
         true
     });
-    if role == Role::Condition
+    found
+}
+
+/// Everything that is wrong with an expression that sees these names, and may call these functions of the site.
+pub(crate) fn check_with(ast: &AST, role: Role, names: &Names, site: &[(String, usize)]) -> Vec<Finding> {
+    let mut found = check_all(ast, names, site);
+    if !role.is_wide() {
+        asks_nothing(ast, &mut found);
+    }
+    for (name, pos) in held(ast) {
+        let message = format!("a closure in a chain on `{name}` cannot read `{name}`: the chain holds it");
+        let help = "compute the list first, or compare the other way round: `[\"a\", \"b\"].some(|x| x == event.type)`";
+        found.push(Finding::error(pos, message, Some(help.to_owned())));
+    }
+    if matches!(role, Role::Condition | Role::Question)
         && let Some(expr) = expression(ast)
     {
         boolean(expr, &mut found);
@@ -63,11 +85,24 @@ pub(crate) fn mentions_value(ast: &AST) -> bool {
     mentioned
 }
 
-fn visit(expr: &Expr, found: &mut Vec<Finding>) {
+/// Conditions are pure: what asks the engine or the calendar is no part of them.
+fn asks_nothing(ast: &AST, found: &mut Vec<Finding>) {
+    ast.walk(&mut |nodes: &[ASTNode<'_>]| {
+        if let Some(ASTNode::Expr(Expr::FnCall(call, pos))) = nodes.last()
+            && super::functions::ASKING.contains(&call.name.as_str())
+        {
+            let message = format!("`{}` is not known to a condition: it sees only the event", call.name);
+            found.push(Finding::error(*pos, message, Some("ask it in `only_if`".to_owned())));
+        }
+        true
+    });
+}
+
+fn visit(expr: &Expr, names: &Names, site: &[(String, usize)], found: &mut Vec<Finding>) {
     match expr {
         Expr::Dot(..) | Expr::Index(..) => {
             if let Some(chain) = chain(expr) {
-                check_chain(&chain, found);
+                check_chain(&chain, names, found);
             }
         }
         Expr::FnCall(call, pos) => {
@@ -76,18 +111,25 @@ fn visit(expr: &Expr, found: &mut Vec<Finding>) {
             } else if let Some((value, items)) = membership(call) {
                 items.iter().for_each(|item| compare(Op::Eq, value, item, item.start_position(), found));
             } else if call.op_token.is_none() {
-                call_by_name(call, *pos, found);
+                call_by_name(call, 0, *pos, site, found);
             }
         }
-        Expr::MethodCall(call, pos) => call_by_name(call, *pos, found),
+        Expr::MethodCall(call, pos) => call_by_name(call, 1, *pos, site, found),
         _ => {}
     }
 }
 
-fn call_by_name(call: &FnCallExpr, pos: Position, found: &mut Vec<Finding>) {
+fn call_by_name(call: &FnCallExpr, before: usize, pos: Position, site: &[(String, usize)], found: &mut Vec<Finding>) {
     let name = call.name.as_str();
-    if !FUNCTIONS.contains(&name) {
-        let help = did_you_mean(name, FUNCTIONS.into_iter().filter(|f| *f != "curry"));
+    let of_site: Vec<usize> = site.iter().filter(|(n, _)| n == name).map(|(_, takes)| *takes).collect();
+    let given = call.args.len() + before;
+    if let Some(takes) = of_site.first() {
+        if !of_site.contains(&given) {
+            found.push(Finding::error(pos, format!("`{name}` takes {takes} arguments, and has {given}"), None));
+        }
+    } else if !FUNCTIONS.contains(&name) {
+        let known = FUNCTIONS.into_iter().filter(|f| *f != "curry").chain(site.iter().map(|(n, _)| n.as_str()));
+        let help = did_you_mean(name, known);
         found.push(Finding::error(pos, format!("there is no function `{name}`"), help));
     } else if matches!(name, "has" | "num" | "label") && call.args.len() != 1 {
         found.push(Finding::error(pos, format!("`{name}` takes one argument, and has {}", call.args.len()), None));
@@ -96,30 +138,40 @@ fn call_by_name(call: &FnCallExpr, pos: Position, found: &mut Vec<Finding>) {
     }
 }
 
-fn check_chain(chain: &Chain<'_>, found: &mut Vec<Finding>) {
+fn check_chain(chain: &Chain<'_>, visible: &Names, found: &mut Vec<Finding>) {
     let names = chain.names();
-    match chain.head {
-        "event" => check_event_names(&names, found),
-        "about" => {
+    let is = if chain.head == "about" { Some(Is::Ci) } else { visible.get(chain.head) };
+    match is {
+        Some(Is::Event) => check_event_names(chain.head, &names, found),
+        Some(Is::Ci) => {
             if let Some((name, pos)) = names.first()
                 && !CI_FIELDS.contains(name)
             {
                 let help = did_you_mean(name, CI_FIELDS).unwrap_or_else(|| {
-                    format!("it has {}; everything else is in about.attributes", CI_FIELDS.join(", "))
+                    format!("it has {}; everything else is in {}.attributes", CI_FIELDS.join(", "), chain.head)
                 });
                 found.push(Finding::error(*pos, format!("a CI has no field `{name}`"), Some(help)));
             }
         }
-        _ => {}
+        Some(Is::Record(fields)) => {
+            if let Some((name, pos)) = names.first()
+                && !fields.contains(name)
+            {
+                let help = did_you_mean(name, fields.iter().copied())
+                    .unwrap_or_else(|| format!("it has {}", fields.join(", ")));
+                found.push(Finding::error(*pos, format!("`{}` has no field `{name}`", chain.head), Some(help)));
+            }
+        }
+        Some(Is::Number | Is::Events) | None => {}
     }
 }
 
-fn check_event_names(names: &[(&str, Position)], found: &mut Vec<Finding>) {
+fn check_event_names(head: &str, names: &[(&str, Position)], found: &mut Vec<Finding>) {
     let Some((first, pos)) = names.first() else { return };
     if !field_names().any(|n| n == *first) {
         let all: Vec<&str> = field_names().collect();
         let help = did_you_mean(first, field_names()).unwrap_or_else(|| {
-            format!("it has {}; what a source sends besides is in event.labels.{first}", all.join(", "))
+            format!("it has {}; what a source sends besides is in {head}.labels.{first}", all.join(", "))
         });
         found.push(Finding::error(*pos, format!("an event has no field `{first}`"), Some(help)));
         return;
@@ -127,9 +179,9 @@ fn check_event_names(names: &[(&str, Position)], found: &mut Vec<Finding>) {
     let deepest = if matches!(*first, "labels" | "annotations") { 2 } else { 1 };
     if let Some((extra, pos)) = names.get(deepest) {
         let owner: Vec<&str> = names[..deepest].iter().map(|(n, _)| *n).collect();
-        let owner = format!("event.{}", owner.join("."));
+        let owner = format!("{head}.{}", owner.join("."));
         let help =
-            (deepest == 2).then(|| format!("a name with a dot is written event.{first}[\"{}.{extra}\"]", names[1].0));
+            (deepest == 2).then(|| format!("a name with a dot is written {head}.{first}[\"{}.{extra}\"]", names[1].0));
         found.push(Finding::error(*pos, format!("`{owner}` is one value and has no field `{extra}`"), help));
     }
 }

@@ -1,10 +1,16 @@
 //! Text to syntax tree, with errors that say what to write instead.
 
+use std::borrow::Cow;
+
 use rhai::{AST, Engine, ParseErrorType, Position, Scope, Token};
 
+use super::check::check_with;
 use super::cost::Budget;
+use super::names::{BOUND_SOMEWHERE, Names};
 use super::objects::Current;
-use super::sandbox::{CONSTANTS, VALUE_NAMES, constants, engine};
+use super::sandbox::{CONSTANTS, Outside, VALUE_NAMES, constants, engine, engine_with};
+use super::site::{SiteCode, check_functions};
+use crate::Site;
 use crate::diagnostics::{Gravity, closest, did_you_mean};
 
 /// What an expression is for, which decides what it may read.
@@ -16,6 +22,15 @@ pub(crate) enum Role {
     Part,
     /// A value that may read the CMDB.
     Value,
+    /// True or false, of all that a value may read.
+    Question,
+}
+
+impl Role {
+    /// Whether it may read more than the event.
+    pub(crate) fn is_wide(self) -> bool {
+        matches!(self, Role::Value | Role::Question)
+    }
 }
 
 /// Something about an expression; the position is within its text.
@@ -44,32 +59,98 @@ pub(crate) struct Compiler {
     engine: Engine,
     event_scope: Scope<'static>,
     value_scope: Scope<'static>,
+    site: SiteCode,
+    /// Knows `for`.
+    scripts: Engine,
 }
 
 impl Compiler {
     pub(crate) fn new() -> Self {
+        Self::of(&Site::default())
+    }
+
+    /// With the lists and functions of a site.
+    pub(crate) fn of(site: &Site) -> Self {
         let mut event_scope = constants();
+        event_scope.push_constant("site", ());
         event_scope.push_constant("event", ());
         let mut value_scope = event_scope.clone();
         for name in VALUE_NAMES {
             value_scope.push_constant(name, ());
         }
-        Self { engine: engine(&Current::default(), &Budget::default()), event_scope, value_scope }
+        let engine = engine(&Current::default(), &Budget::default());
+        let site = SiteCode::new(&engine, site);
+        let scripts = engine_with(&Current::default(), &Budget::default(), &Outside::default());
+        Self { engine, event_scope, value_scope, site, scripts }
+    }
+
+    /// The syntax tree of one expression that sees an event and no other name of a pattern.
+    ///
+    /// # Errors
+    /// When it is none, or reads a name that it does not see.
+    #[cfg(test)]
+    pub(crate) fn parse(&self, text: &str, role: Role) -> Result<AST, Box<Finding>> {
+        self.parse_with(text, role, &Names::EVENT)
     }
 
     /// The syntax tree of one expression.
     ///
     /// # Errors
     /// When it is none, or reads a name that it does not see.
-    pub(crate) fn parse(&self, text: &str, role: Role) -> Result<AST, Box<Finding>> {
-        let scope = if role == Role::Value { &self.value_scope } else { &self.event_scope };
-        self.engine.compile_expression_with_scope(scope, text).map_err(|e| {
+    pub(crate) fn parse_with(&self, text: &str, role: Role, names: &Names) -> Result<AST, Box<Finding>> {
+        let scope = if role.is_wide() { &self.value_scope } else { &self.event_scope };
+        let scope = if *names == Names::EVENT { Cow::Borrowed(scope) } else { Cow::Owned(with_names(role, names)) };
+        let ast = self.engine.compile_expression_with_scope(&scope, text).map_err(|e| {
             let (message, help) = match e.err_type() {
-                ParseErrorType::VariableUndefined(name) => undefined(name, role),
+                ParseErrorType::VariableUndefined(name) => undefined(name, role, names),
                 other => (format!("this is no expression: {other}"), hint(text, e.position())),
             };
             Box::new(Finding::error(e.position(), message, help))
-        })
+        })?;
+        self.site.link(ast)
+    }
+
+    /// The syntax tree of a script, which has statements.
+    ///
+    /// # Errors
+    /// When it is none, reads a name that it does not see, or has functions of its own.
+    pub(crate) fn parse_script(&self, text: &str, names: &Names) -> Result<AST, Box<Finding>> {
+        let scope = with_names(Role::Value, names);
+        let ast = self.scripts.compile_with_scope(&scope, text).map_err(|e| {
+            let (message, help) = match e.err_type() {
+                ParseErrorType::VariableUndefined(name) => undefined(name, Role::Value, names),
+                other => (format!("this is no script: {other}"), hint(text, e.position())),
+            };
+            Box::new(Finding::error(e.position(), message, help))
+        })?;
+        if let Some(own) = ast.iter_functions().find(|f| !f.name.starts_with("anon$")) {
+            let help = "functions stand in site.yaml, under `functions`".to_owned();
+            let message = format!("a script has no functions of its own, and here is `{}`", own.name);
+            return Err(Box::new(Finding::error(Position::new(1, 1), message, Some(help))));
+        }
+        self.site.link(ast)
+    }
+
+    /// Everything that is wrong with a script.
+    pub(crate) fn check_script(&self, ast: &AST, names: &Names) -> Vec<Finding> {
+        let of_scripts = super::intents::NAMES.iter().map(|name| ((*name).to_owned(), 2));
+        let functions: Vec<_> = self.site.names.iter().cloned().chain(of_scripts).collect();
+        check_with(ast, Role::Value, names, &functions)
+    }
+
+    /// Everything that is wrong with an expression.
+    pub(crate) fn check(&self, ast: &AST, role: Role, names: &Names) -> Vec<Finding> {
+        check_with(ast, role, names, &self.site.names)
+    }
+
+    /// Everything that is wrong with a site's functions.
+    pub(crate) fn check_functions(&self, text: &str) -> Vec<Finding> {
+        check_functions(&self.engine, text)
+    }
+
+    /// What a text without comments and layout means, with what it takes from the site.
+    pub(crate) fn meaning(&self, text: &str) -> String {
+        format!("{}{}", self.normal_form(text), self.site.used_by(text))
     }
 
     /// The text without comments and layout, for digests.
@@ -89,9 +170,28 @@ impl Compiler {
     }
 }
 
-fn undefined(name: &str, role: Role) -> (String, Option<String>) {
+fn with_names(role: Role, names: &Names) -> Scope<'static> {
+    let mut scope = constants();
+    scope.push_constant("site", ());
+    let wide = if role.is_wide() { &VALUE_NAMES[..] } else { &[] };
+    for name in names.all().chain(wide.iter().copied()) {
+        scope.push_constant(name, ());
+    }
+    scope
+}
+
+fn undefined(name: &str, role: Role, names: &Names) -> (String, Option<String>) {
     let message = format!("nothing is named `{name}` here");
-    if role != Role::Value && VALUE_NAMES.contains(&name) {
+    let wide = if role.is_wide() { &VALUE_NAMES[..] } else { &[] };
+    let visible = || names.all().chain(wide.iter().copied());
+    if BOUND_SOMEWHERE.contains(&name) || name == "event" {
+        let all: Vec<&str> = visible().collect();
+        return (
+            format!("`{name}` does not exist here: what this rule waits for does not bind it"),
+            Some(format!("here are {}", all.join(", "))),
+        );
+    }
+    if !role.is_wide() && VALUE_NAMES.contains(&name) {
         let what = if role == Role::Condition { "a condition" } else { "a part of `by` or `key`" };
         return (
             format!("`{name}` is not known to {what}: it sees only `event`, as sent"),
@@ -104,9 +204,8 @@ fn undefined(name: &str, role: Role) -> (String, Option<String>) {
         "not" => return (message, Some("write `!`".to_owned())),
         _ => {}
     }
-    let names = CONSTANTS.iter().map(|(n, _)| *n).chain(["event"]);
-    let names = names.chain(if role == Role::Value { &VALUE_NAMES[..] } else { &[] }.iter().copied());
-    let help = did_you_mean(name, names).unwrap_or_else(|| format!("a text stands in double quotes: \"{name}\""));
+    let help = did_you_mean(name, CONSTANTS.iter().map(|(n, _)| *n).chain(visible()))
+        .unwrap_or_else(|| format!("a text stands in double quotes: \"{name}\""));
     (message, Some(help))
 }
 

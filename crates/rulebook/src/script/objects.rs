@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use paramedic_model::{Ci, Cmdb, Id, NoSuchCi, OwnedEvent, Severity};
-use rhai::{Array, Dynamic, Engine, EvalAltResult, ImmutableString};
+use paramedic_model::{Ci, Cmdb, Id, OwnedEvent, Severity};
+use rhai::{Dynamic, Engine, EvalAltResult, ImmutableString};
 
 use super::cost::{Budget, charged};
 use super::json::from_json;
@@ -56,7 +56,7 @@ impl CiObject {
         Self { id: ci.id, cmdb: Arc::clone(cmdb), own }
     }
 
-    fn in_cmdb(cmdb: &Arc<Cmdb>, ci: &Ci) -> Dynamic {
+    pub(crate) fn in_cmdb(cmdb: &Arc<Cmdb>, ci: &Ci) -> Dynamic {
         Dynamic::from(Self { id: ci.id, cmdb: Arc::clone(cmdb), own: None })
     }
 
@@ -172,21 +172,4 @@ pub(crate) fn register_cmdb(engine: &mut Engine, budget: &Budget) {
         let found = attributes.0.ci().and_then(|ci| ci.attributes.get(name.as_str()));
         charged(&left, found.map_or(Dynamic::UNIT, |a| from_json(&a.value)))
     });
-    engine.register_fn("dependents", |cmdb: &mut CmdbObject, ci: CiObject| -> Array {
-        cmdb.0.dependents(ci.id).map(|found| CiObject::in_cmdb(&cmdb.0, found)).collect()
-    });
-    engine.register_fn("dependencies", |cmdb: &mut CmdbObject, ci: CiObject| -> Array {
-        cmdb.0.dependencies(ci.id).map(|found| CiObject::in_cmdb(&cmdb.0, found)).collect()
-    });
-    // An incident about no known CI has no neighbours either.
-    engine.register_fn("dependents", |_: &mut CmdbObject, (): ()| Array::new());
-    engine.register_fn("dependencies", |_: &mut CmdbObject, (): ()| Array::new());
-    engine.register_fn("ci", |cmdb: &mut CmdbObject, name: ImmutableString| -> Result<Dynamic, Box<EvalAltResult>> {
-        match cmdb.0.named(&name) {
-            Ok(ci) => Ok(CiObject::in_cmdb(&cmdb.0, ci)),
-            Err(NoSuchCi::Unknown(_) | NoSuchCi::Unnamed) => Ok(Dynamic::UNIT),
-            Err(several) => Err(several.to_string().into()),
-        }
-    });
-    engine.register_fn("ci", |_: &mut CmdbObject, (): ()| ());
 }

@@ -5,11 +5,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use paramedic_model::{Ci, Cmdb, Event, OwnedEvent, Timestamp};
-use rhai::{AST, Dynamic, Engine, EvalAltResult, Scope};
+use rhai::{AST, Array, Dynamic, Engine, EvalAltResult, Scope};
 
 use super::cost::Budget;
+use super::intents::OwnIncident;
+use super::json::from_json;
 use super::objects::{CiObject, CmdbObject, Current, EventObject};
-use super::sandbox::{CONDITION_OPERATIONS, VALUE_OPERATIONS, constants, engine};
+use super::questions::ROUNDS;
+use super::sandbox::{CONDITION_OPERATIONS, Outside, SCRIPT_OPERATIONS, VALUE_OPERATIONS, constants, engine_with};
+use super::site::SiteCode;
+use crate::{Bindings, Bound, Intent, Lookups, Site};
 
 /// An event for scripts, made when the first script asks.
 #[derive(Default)]
@@ -26,6 +31,41 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) about: Option<&'a Ci>,
     pub(crate) cmdb: &'a Arc<Cmdb>,
     pub(crate) now: Timestamp,
+    pub(crate) lookups: Option<&'a dyn Lookups>,
+}
+
+/// The names of a pattern: those that an expression may read, and what is bound.
+#[derive(Clone, Copy)]
+pub(crate) struct Named<'a> {
+    pub(crate) visible: &'a [String],
+    pub(crate) bound: &'a Bindings<'a>,
+    /// `incident` is what the rule opens, where the pattern binds none.
+    pub(crate) own_incident: bool,
+}
+
+impl Named<'_> {
+    pub(crate) fn nothing() -> Self {
+        Named { visible: &[], bound: Bindings::none(), own_incident: false }
+    }
+}
+
+fn event_object(event: &Event<'_>) -> EventObject {
+    EventObject(Rc::new(event.clone().into_owned()))
+}
+
+/// What a name is for scripts; missing where nothing is bound to it.
+fn object(bound: Option<&Bound<'_>>, cmdb: Option<&Arc<Cmdb>>) -> Dynamic {
+    match (bound, cmdb) {
+        (Some(Bound::Event(event)), _) => Dynamic::from(event_object(event)),
+        (Some(Bound::Events(events)), _) => {
+            events.iter().map(|event| Dynamic::from(event_object(event))).collect::<Array>().into()
+        }
+        (Some(Bound::Whole(n)), _) => (*n).into(),
+        (Some(Bound::Number(x)), _) => (*x).into(),
+        (Some(Bound::Ci(ci)), Some(cmdb)) => Dynamic::from(CiObject::new(cmdb, ci)),
+        (Some(Bound::Record(record)), _) => from_json(record),
+        (Some(Bound::Ci(_)) | None, _) => Dynamic::UNIT,
+    }
 }
 
 /// The engine and its scope, for one thread.
@@ -35,22 +75,55 @@ pub(crate) struct Runtime {
     constants: usize,
     current: Current,
     budget: Budget,
+    outside: Outside,
 }
 
 impl Runtime {
+    #[cfg(test)]
     pub(crate) fn new() -> Self {
-        let (current, budget) = (Current::default(), Budget::default());
-        let scope = constants();
-        Self { engine: engine(&current, &budget), constants: scope.len(), scope, current, budget }
+        Self::of(&Site::default())
+    }
+
+    /// With the lists of a site.
+    pub(crate) fn of(site: &Site) -> Self {
+        let (current, budget, outside) = (Current::default(), Budget::default(), Outside::default());
+        let engine = engine_with(&current, &budget, &outside);
+        let mut scope = constants();
+        SiteCode::new(&engine, site).bind(&mut scope);
+        Self { engine, constants: scope.len(), scope, current, budget, outside }
+    }
+
+    /// What a script wants to happen. When it fails, nothing.
+    pub(crate) fn intents(
+        &mut self,
+        ast: &AST,
+        event: &Event<'_>,
+        around: &Surroundings<'_>,
+        named: Named<'_>,
+    ) -> Result<Vec<Intent>, String> {
+        let _ = self.run(ast, event, &mut Lazy::default(), Some(around), named, SCRIPT_OPERATIONS)?;
+        Ok(self.outside.intents.borrow_mut().take())
     }
 
     /// Whether a condition holds.
     pub(crate) fn condition(&mut self, ast: &AST, event: &Event<'_>, lazy: &mut Lazy) -> Result<bool, String> {
-        let value = self.run(ast, event, lazy, None)?;
+        self.condition_with(ast, event, lazy, Named::nothing())
+    }
+
+    /// Whether a condition holds that reads more events than its own.
+    pub(crate) fn condition_with(
+        &mut self,
+        ast: &AST,
+        event: &Event<'_>,
+        lazy: &mut Lazy,
+        named: Named<'_>,
+    ) -> Result<bool, String> {
+        let value = self.run(ast, event, lazy, None, named, CONDITION_OPERATIONS)?;
         value.as_bool().map_err(|found| format!("expected true or false, found {found}"))
     }
 
     /// The value of an expression.
+    #[cfg(test)]
     pub(crate) fn value(
         &mut self,
         ast: &AST,
@@ -58,7 +131,19 @@ impl Runtime {
         lazy: &mut Lazy,
         around: Option<&Surroundings<'_>>,
     ) -> Result<Dynamic, String> {
-        self.run(ast, event, lazy, around)
+        self.run(ast, event, lazy, around, Named::nothing(), VALUE_OPERATIONS)
+    }
+
+    /// The value of an expression that reads names of a pattern.
+    pub(crate) fn value_with(
+        &mut self,
+        ast: &AST,
+        event: &Event<'_>,
+        lazy: &mut Lazy,
+        around: Option<&Surroundings<'_>>,
+        named: Named<'_>,
+    ) -> Result<Dynamic, String> {
+        self.run(ast, event, lazy, around, named, VALUE_OPERATIONS)
     }
 
     fn run(
@@ -67,17 +152,49 @@ impl Runtime {
         event: &Event<'_>,
         lazy: &mut Lazy,
         around: Option<&Surroundings<'_>>,
+        named: Named<'_>,
+        operations: u64,
     ) -> Result<Dynamic, String> {
-        let object = lazy.get(event);
-        self.current.replace(Some(object.clone()));
-        self.budget.set(if around.is_some() { VALUE_OPERATIONS } else { CONDITION_OPERATIONS });
+        self.outside.questions.borrow_mut().clear();
+        let lookups = around.and_then(|a| a.lookups);
+        for _ in 0..ROUNDS {
+            self.outside.intents.borrow_mut().clear();
+            let outcome = self.once(ast, event, lazy, around, named, operations);
+            // What failed for want of an answer may yet succeed.
+            if !self.outside.questions.borrow_mut().answer(lookups) {
+                return outcome;
+            }
+        }
+        Err(format!("its questions depend on answers more than {ROUNDS} times"))
+    }
+
+    fn once(
+        &mut self,
+        ast: &AST,
+        event: &Event<'_>,
+        lazy: &mut Lazy,
+        around: Option<&Surroundings<'_>>,
+        named: Named<'_>,
+        operations: u64,
+    ) -> Result<Dynamic, String> {
+        let own = lazy.get(event);
+        self.current.replace(Some(own.clone()));
+        self.budget.set(if around.is_some() { operations } else { CONDITION_OPERATIONS });
         if let Some(around) = around {
             let about = around.about.map_or(Dynamic::UNIT, |ci| Dynamic::from(CiObject::new(around.cmdb, ci)));
             self.scope.push_constant_dynamic("about", about);
             self.scope.push_constant_dynamic("cmdb", Dynamic::from(CmdbObject(Arc::clone(around.cmdb))));
             self.scope.push_constant_dynamic("now", around.now.to_string().into());
         }
-        self.scope.push_constant_dynamic("event", Dynamic::from(object));
+        let cmdb = around.map(|a| a.cmdb);
+        if named.own_incident {
+            self.scope.push_constant_dynamic("incident", Dynamic::from(OwnIncident));
+        }
+        for name in named.visible {
+            let value = object(named.bound.get(name), cmdb);
+            self.scope.push_constant_dynamic(name.as_str(), value);
+        }
+        self.scope.push_constant_dynamic("event", Dynamic::from(own));
         // A fault in the script engine must not take the shard with it.
         let outcome =
             catch_unwind(AssertUnwindSafe(|| self.engine.eval_ast_with_scope::<Dynamic>(&mut self.scope, ast)));

@@ -11,7 +11,9 @@ use rhai::{Array, Dynamic, Engine, OptimizationLevel, Scope};
 
 use super::cost::{self, Budget};
 use super::functions::{self, Env};
+use super::intents::{self, SharedOutbox};
 use super::objects::{CiObject, Current, dynamic, register_cmdb, register_event, val};
+use super::questions::SharedQuestions;
 
 pub(crate) use super::functions::FUNCTIONS;
 use crate::condition::Lit;
@@ -22,6 +24,9 @@ use paramedic_model::Severity;
 pub(crate) const CONDITION_OPERATIONS: u64 = 10_000;
 /// What a value may cost: it may walk the neighbours of a CI.
 pub(crate) const VALUE_OPERATIONS: u64 = 500_000;
+
+/// What a script may cost.
+pub(crate) const SCRIPT_OPERATIONS: u64 = 500_000;
 
 const STRING_BYTES: usize = 256 * 1024;
 const ARRAY_ITEMS: usize = 100_000;
@@ -42,8 +47,22 @@ pub(crate) const CONSTANTS: [(&str, Lit); 10] = [
     ("LOW", Lit::Int(3)),
 ];
 
-/// Builds the engine. `current` is the event that `label(name)` reads; `budget` is set before each evaluation.
+/// What scripts ask of the engine, and what they want to happen.
+#[derive(Clone, Default)]
+pub(crate) struct Outside {
+    pub(crate) questions: SharedQuestions,
+    pub(crate) intents: SharedOutbox,
+}
+
+/// Builds the engine, with nothing outside of it. `current` is the event that `label(name)` reads; `budget` is set before each evaluation.
 pub(crate) fn engine(current: &Current, budget: &Budget) -> Engine {
+    let mut engine = engine_with(current, budget, &Outside::default());
+    engine.disable_symbol("for");
+    engine
+}
+
+/// Builds the engine, which knows `for`: it is for scripts, and runs what was compiled without it.
+pub(crate) fn engine_with(current: &Current, budget: &Budget, outside: &Outside) -> Engine {
     let mut engine = Engine::new_raw();
     let left_over = Rc::clone(budget);
     engine.on_progress(move |_| {
@@ -69,7 +88,8 @@ pub(crate) fn engine(current: &Current, budget: &Budget) -> Engine {
     engine.set_optimization_level(OptimizationLevel::None);
     engine.set_strict_variables(true);
     register_comparisons(&mut engine);
-    functions::register(&mut engine, &Env { current, budget });
+    functions::register(&mut engine, &Env { current, budget, questions: &outside.questions });
+    intents::register(&mut engine, &outside.intents);
     register_event(&mut engine, budget);
     register_cmdb(&mut engine, budget);
     cost::register(&mut engine, budget);
@@ -88,7 +108,7 @@ fn limit(engine: &mut Engine) {
         .set_max_functions(32)
         .set_max_strings_interned(256);
     // Powers are left out: what a float to the power of a float is, is up to the machine's library.
-    for symbol in ["eval", "print", "debug", "while", "loop", "for", "do", "**"] {
+    for symbol in ["eval", "print", "debug", "while", "loop", "do", "**"] {
         engine.disable_symbol(symbol);
     }
 }

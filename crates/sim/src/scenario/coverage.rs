@@ -118,6 +118,8 @@ fn when(at: EscalateAt) -> String {
         EscalateAt::Unacknowledged(span) => format!("{span} unacknowledged"),
         EscalateAt::RemediesFailed => "remedies_failed".to_owned(),
         EscalateAt::RunUnknown => "run_unknown".to_owned(),
+        EscalateAt::ApprovalExpired => "approval_expired".to_owned(),
+        EscalateAt::GuardDenied => "guard_denied".to_owned(),
     }
 }
 

@@ -1,11 +1,13 @@
 //! The functions that expressions may call; everything else is refused at load. A family is one file here and one line
 //! in [`FAMILIES`]; the reference is made from what stands there, and each example is run as a test.
 
+mod calendar;
 mod cmdb;
 mod lists;
 mod maths;
 mod network;
 mod presence;
+mod records;
 mod regex;
 mod text;
 
@@ -13,6 +15,9 @@ use rhai::{Engine, FnCallExpr};
 
 use super::cost::Budget;
 use super::objects::Current;
+use super::questions::SharedQuestions;
+
+pub(crate) use records::ASKING;
 
 /// A function of the language, as the reference tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,11 +55,22 @@ pub(crate) struct Env<'a> {
     pub(crate) current: &'a Current,
     /// What is left of the evaluation's operations.
     pub(crate) budget: &'a Budget,
+    /// What is asked of the engine.
+    pub(crate) questions: &'a SharedQuestions,
 }
 
 /// All families, in the order of the reference.
-pub(crate) const FAMILIES: [Family; 7] =
-    [presence::FAMILY, text::FAMILY, regex::FAMILY, network::FAMILY, maths::FAMILY, lists::FAMILY, cmdb::FAMILY];
+pub(crate) const FAMILIES: [Family; 9] = [
+    presence::FAMILY,
+    text::FAMILY,
+    regex::FAMILY,
+    network::FAMILY,
+    maths::FAMILY,
+    lists::FAMILY,
+    calendar::FAMILY,
+    cmdb::FAMILY,
+    records::FAMILY,
+];
 
 const COUNT: usize = count();
 
@@ -148,7 +164,7 @@ mod tests {
             // Only closures are made with it: written out it is refused.
             found.retain(|_| *name != "curry");
             assert!(found.is_empty(), "{example}: {found:?}");
-            let around = Surroundings { about: None, cmdb: &cmdb, now: Timestamp::EPOCH };
+            let around = Surroundings { about: None, cmdb: &cmdb, now: Timestamp::EPOCH, lookups: None };
             let held = runtime.value(&ast, &event(), &mut Lazy::default(), Some(&around));
             assert_eq!(held.as_ref().map(|v| v.as_bool()), Ok(Ok(true)), "{example}: {held:?}");
             if let Some(native) = expression(&ast).and_then(cond) {

@@ -1,0 +1,126 @@
+//! What a `then` script wants to happen. It is noted, and nothing is performed; when the script fails, none of it counts.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use paramedic_model::Id;
+use rhai::{Dynamic, Engine, EvalAltResult, ImmutableString, Map};
+use serde_json::Value;
+
+use super::json::to_json;
+
+/// Something that a script wants to happen.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Intent {
+    /// A note in the history of an incident.
+    Note {
+        /// Whose: the record that the rule waits for, or `None` for the rule's own.
+        incident: Option<Id>,
+        /// What is said.
+        text: String,
+    },
+    /// The incident is made a child of another one.
+    Attach {
+        /// Which is attached; `None` for the rule's own.
+        incident: Option<Id>,
+        /// To which.
+        to: Id,
+    },
+    /// Somebody is told.
+    Notify {
+        /// Whom.
+        to: String,
+        /// What.
+        text: String,
+    },
+    /// An event to a topic that no source reads.
+    Emit {
+        /// Where to.
+        topic: String,
+        /// Its fields and `labels`.
+        event: serde_json::Map<String, Value>,
+    },
+}
+
+/// The functions of scripts, in the order of the reference: signature and meaning.
+pub(crate) const FUNCTIONS: [(&str, &str); 4] = [
+    ("incident.note(text)", "A note in the history of the incident: the rule's own, or the record that it waits for."),
+    ("incident.attach_to(record)", "Makes the incident a child of another one."),
+    ("notify(to, text)", "Tells somebody: a name of the configuration's `notify`."),
+    ("emit(topic, map)", "Sends an event to a topic that no source reads: `#{ type: \"...\", labels: #{ ... } }`."),
+];
+
+/// The names of the functions.
+pub(crate) const NAMES: [&str; 4] = ["note", "attach_to", "notify", "emit"];
+
+/// `incident` of a rule that opens one.
+#[derive(Clone)]
+pub(crate) struct OwnIncident;
+
+/// What a script has noted so far.
+#[derive(Default)]
+pub(crate) struct Outbox(Vec<Intent>);
+
+pub(crate) type SharedOutbox = Rc<RefCell<Outbox>>;
+
+/// Most intents of one script.
+const MOST: usize = 100;
+
+type Outcome = Result<(), Box<EvalAltResult>>;
+
+impl Outbox {
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    pub(crate) fn take(&mut self) -> Vec<Intent> {
+        std::mem::take(&mut self.0)
+    }
+
+    fn put(&mut self, intent: Intent) -> Outcome {
+        if self.0.len() == MOST {
+            return Err(format!("a script wants {MOST} things at most").into());
+        }
+        self.0.push(intent);
+        Ok(())
+    }
+}
+
+fn id_of(record: &Map) -> Result<Id, Box<EvalAltResult>> {
+    let id = record.get("id").and_then(|id| id.clone().into_immutable_string().ok());
+    id.and_then(|id| id.parse().ok()).ok_or_else(|| "it is no incident: it has no id".into())
+}
+
+/// Registers the functions of scripts.
+pub(crate) fn register(engine: &mut Engine, outbox: &SharedOutbox) {
+    engine.register_type_with_name::<OwnIncident>("incident");
+    let out = Rc::clone(outbox);
+    engine.register_fn("note", move |_: &mut OwnIncident, text: ImmutableString| -> Outcome {
+        out.borrow_mut().put(Intent::Note { incident: None, text: text.to_string() })
+    });
+    let out = Rc::clone(outbox);
+    engine.register_fn("note", move |record: &mut Map, text: ImmutableString| -> Outcome {
+        out.borrow_mut().put(Intent::Note { incident: Some(id_of(record)?), text: text.to_string() })
+    });
+    let out = Rc::clone(outbox);
+    engine.register_fn("attach_to", move |_: &mut OwnIncident, to: Map| -> Outcome {
+        out.borrow_mut().put(Intent::Attach { incident: None, to: id_of(&to)? })
+    });
+    let out = Rc::clone(outbox);
+    engine.register_fn("attach_to", move |record: &mut Map, to: Map| -> Outcome {
+        out.borrow_mut().put(Intent::Attach { incident: Some(id_of(record)?), to: id_of(&to)? })
+    });
+    let out = Rc::clone(outbox);
+    engine.register_fn("notify", move |to: ImmutableString, text: ImmutableString| -> Outcome {
+        out.borrow_mut().put(Intent::Notify { to: to.to_string(), text: text.to_string() })
+    });
+    let out = Rc::clone(outbox);
+    engine.register_fn("emit", move |topic: ImmutableString, event: Map| -> Outcome {
+        match to_json(&Dynamic::from(event))? {
+            Value::Object(event) if event.get("type").is_some_and(Value::is_string) => {
+                out.borrow_mut().put(Intent::Emit { topic: topic.to_string(), event })
+            }
+            _ => Err("an event has a type: `emit(\"topic\", #{ type: \"...\" })`".into()),
+        }
+    });
+}
