@@ -18,7 +18,7 @@ mod value;
 pub use bindings::{Bindings, Bound};
 pub use diagnostics::{Diagnostic, Gravity};
 pub use evaluator::{Asked, Ctx, EvalError, Evaluator, HowFound, IndexedCondition, Matches};
-pub use load::{GRANTS, Loaded, load};
+pub use load::{GRANTS, Loaded, load, load_all_words};
 pub use lookups::Lookups;
 pub use rules::*;
 pub use scope::{DEFAULT_SCOPE, ScopeExpr};

@@ -6,6 +6,7 @@ use paramedic_model::{Digest, Grants};
 
 use crate::diagnostics::{At, Report};
 use crate::read::expr::Reader;
+use crate::read::later::{LATER, Word};
 use crate::read::meaning::{NormalForms, of_book, of_set, shape_of};
 use crate::read::site::Defaults;
 use crate::read::yaml::Node;
@@ -61,6 +62,16 @@ fn kind_of(path: &str) -> SourceKind {
 /// Every problem is reported, and a set is given only when none is an error. Loading [`RuleSet::sources`] gives the
 /// same set again.
 pub fn load(sources: &BTreeMap<String, String>) -> Loaded {
+    load_without(sources, LATER)
+}
+
+/// As [`load`], and words that are read and not yet carried out are taken: for tests of what they mean.
+#[doc(hidden)]
+pub fn load_all_words(sources: &BTreeMap<String, String>) -> Loaded {
+    load_without(sources, &[])
+}
+
+fn load_without(sources: &BTreeMap<String, String>, later: &'static [Word]) -> Loaded {
     let mut loading = Loading {
         compiler: Compiler::new(),
         diagnostics: Vec::new(),
@@ -76,11 +87,12 @@ pub fn load(sources: &BTreeMap<String, String>) -> Loaded {
         },
         normal_forms: Vec::new(),
         defaults: Defaults::default(),
+        later,
     };
     loading.grants(sources);
     loading.site(sources);
     for (path, text) in of_kind(sources, SourceKind::Catalogue) {
-        let mut report = Report::new(path, text);
+        let mut report = loading.report(path, text);
         if let Some(node) = document(text, &mut report) {
             catalogue::read(&node, &mut loading.set.playbooks, &mut report);
         }
@@ -109,9 +121,16 @@ struct Loading {
     set: RuleSet,
     normal_forms: Vec<String>,
     defaults: Defaults,
+    later: &'static [Word],
 }
 
 impl Loading {
+    fn report<'a>(&self, file: &'a str, text: &'a str) -> Report<'a> {
+        let mut report = Report::new(file, text);
+        report.later = self.later;
+        report
+    }
+
     fn reader<'r, 'a>(&'r mut self, report: &'r mut Report<'a>) -> Reader<'r, 'a> {
         Reader {
             report,
@@ -127,7 +146,7 @@ impl Loading {
         match serde_json::from_str(text) {
             Ok(grants) => self.set.grants = grants,
             Err(error) => {
-                let mut report = Report::new(GRANTS, text);
+                let mut report = self.report(GRANTS, text);
                 let at = At { line: error.line().max(1), column: error.column().max(1) };
                 report.error(at, format!("these are no grants: {error}"), None);
                 self.diagnostics.extend(report.found);
@@ -139,9 +158,9 @@ impl Loading {
     fn site(&mut self, sources: &BTreeMap<String, String>) {
         let mut files = of_kind(sources, SourceKind::Site);
         let Some((path, text)) = files.next() else { return };
-        let mut report = Report::new(path, text);
+        let mut report = self.report(path, text);
         for (other, text) in files {
-            let mut report = Report::new(other, text);
+            let mut report = self.report(other, text);
             let help = Some("put both into one".to_owned());
             report.error(At { line: 1, column: 1 }, format!("there is another site file: {path}"), help);
             self.diagnostics.extend(report.found);
@@ -162,7 +181,7 @@ impl Loading {
     fn rulebooks(&mut self, sources: &BTreeMap<String, String>) {
         let mut files: Vec<(Node, Report<'_>)> = Vec::new();
         for (path, text) in of_kind(sources, SourceKind::Rulebook) {
-            let mut report = Report::new(path, text);
+            let mut report = self.report(path, text);
             match document(text, &mut report) {
                 Some(node) => files.push((node, report)),
                 None => self.diagnostics.extend(report.found),

@@ -66,6 +66,19 @@ impl<'n> Fields<'n> {
         self.entries.iter().any(|(k, _)| k.name == name)
     }
 
+    /// A key's scalar, as written; nothing is reported.
+    pub(crate) fn scalar(&self, name: &str) -> Option<&'n str> {
+        match self.node(name).map(|n| &n.kind) {
+            Some(Kind::Scalar { text, .. }) => Some(text.trim()),
+            _ => None,
+        }
+    }
+
+    /// A key's value; nothing is reported.
+    pub(crate) fn node(&self, name: &str) -> Option<&'n Node> {
+        self.entries.iter().find(|(k, _)| k.name == name).map(|(_, node)| node)
+    }
+
     /// Where a key stands.
     pub(crate) fn key(&self, name: &str) -> Option<At> {
         self.entries.iter().find(|(k, _)| k.name == name).map(|(k, _)| k.at)

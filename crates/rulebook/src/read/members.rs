@@ -1,7 +1,7 @@
 //! The members of `all`, `sequence`, `any` and `not_all`: each a name and its condition.
 
 use super::expr::Reader;
-use super::fields::list;
+use super::fields::{Fields, list};
 use super::pattern::note_status;
 use super::yaml::{Kind, Node};
 use crate::Member;
@@ -10,6 +10,24 @@ use crate::script::sandbox::{CONSTANTS, VALUE_NAMES};
 
 /// Most members.
 const MOST: usize = 16;
+
+/// The members' names; nothing is reported.
+pub(crate) fn names<'n>(fields: &Fields<'n>, head: &str) -> Vec<&'n str> {
+    let Some(Kind::List { items, .. }) = fields.node(head).map(|n| &n.kind) else { return Vec::new() };
+    let keys = items.iter().filter_map(|item| match &item.kind {
+        Kind::Map(entries) => entries.first().map(|(key, _)| key.name.as_str()),
+        _ => None,
+    });
+    keys.filter(|name| !is_taken(name)).collect()
+}
+
+fn is_taken(name: &str) -> bool {
+    name == "event"
+        || name == "site"
+        || VALUE_NAMES.contains(&name)
+        || BOUND_SOMEWHERE.contains(&name)
+        || CONSTANTS.iter().any(|(n, _)| *n == name)
+}
 
 /// Reads `- a: CONDITION`, ...
 pub(crate) fn read(reader: &mut Reader<'_, '_>, node: &Node) -> Option<Vec<Member>> {
@@ -50,11 +68,7 @@ fn one(reader: &mut Reader<'_, '_>, node: &Node, earlier: &[&str]) -> Option<Mem
         return None;
     };
     let name = key.name.as_str();
-    let is_taken = name == "event"
-        || name == "site"
-        || VALUE_NAMES.contains(&name)
-        || BOUND_SOMEWHERE.contains(&name)
-        || CONSTANTS.iter().any(|(n, _)| *n == name);
+    let is_taken = is_taken(name);
     if !rhai::is_valid_identifier(name) || is_taken {
         let why = if is_taken { "has a meaning of its own" } else { "is no name: letters, digits and `_`" };
         reader.report.error(key.at, format!("`{name}` {why}"), Some("give the member another name".to_owned()));

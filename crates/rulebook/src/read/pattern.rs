@@ -12,7 +12,6 @@ use crate::cron::Cron;
 use crate::diagnostics::did_you_mean;
 use crate::script::compile::Role;
 use crate::script::names::{Is, Names};
-use crate::script::objects::CI_FIELDS;
 use crate::{CiFilter, Comparison, ExprIx, Measured, Pattern, Together};
 
 /// The words that begin a pattern, each with the words that go with it.
@@ -112,7 +111,7 @@ const RUN: &[&str] = &[
     "decided_by",
 ];
 const ALERT: &[&str] =
-    &["key", "type_", "ci", "labels", "severity", "began", "closed", "last_seen", "repeats", "sampled"];
+    &["key", "type", "ci", "labels", "severity", "began", "closed", "last_seen", "repeats", "sampled"];
 
 /// A pattern, and what is known of it.
 pub(crate) struct ReadPattern {
@@ -134,6 +133,7 @@ pub(crate) fn read(reader: &mut Reader<'_, '_>, fields: &Fields<'_>) -> Option<R
         return None;
     };
     companions(reader, fields, head);
+    reader.names = names(fields, head);
     match head {
         "when" => event(reader, fields),
         "count" => count(reader, fields),
@@ -142,6 +142,37 @@ pub(crate) fn read(reader: &mut Reader<'_, '_>, fields: &Fields<'_>) -> Option<R
         "upon" => upon(reader, fields),
         "every" => every(reader, fields),
         _ => several(reader, fields, head),
+    }
+}
+
+/// What a pattern binds.
+fn names(fields: &Fields<'_>, head: &str) -> Names {
+    let only = |more| Names { event: false, more };
+    match head {
+        "when" if fields.has("settle") => Names::EVENT.and("events", Is::Events).and("n", Is::Number),
+        "count" => Names::EVENT.and("first", Is::Event).and("last", Is::Event).and("n", Is::Number),
+        "measure" => Names::EVENT.and("value", Is::Number),
+        "absent" if fields.has("for_each") => only(vec![("ci".to_owned(), Is::Ci)]),
+        "upon" => {
+            let step = fields.scalar("upon").unwrap_or_default();
+            // Of a step that does not exist its first word tells the record.
+            let record = UPON.iter().find(|(s, _)| step.split('.').next() == s.split('.').next()).map(|(_, r)| *r);
+            only(record.map(|record| (record.to_owned(), record_fields(record))).into_iter().collect())
+        }
+        "every" => only(Vec::new()),
+        "all" | "sequence" | "any" | "not_all" => {
+            members::names(fields, head).into_iter().fold(Names::EVENT, |names, member| names.and(member, Is::Event))
+        }
+        _ => Names::EVENT,
+    }
+}
+
+fn record_fields(record: &str) -> Is {
+    match record {
+        "incident" => Is::Record(INCIDENT),
+        "run" => Is::Record(RUN),
+        "alert" => Is::Record(ALERT),
+        _ => Is::Ci,
     }
 }
 
@@ -208,7 +239,7 @@ fn count(reader: &mut Reader<'_, '_>, fields: &Fields<'_>) -> Option<ReadPattern
     let node = fields.get("count", reader.report)?;
     let (at_least, within, distinct) = counted(reader, node)?;
     let when = when?;
-    let names = Names::EVENT.and("first", Is::Event).and("last", Is::Event).and("n", Is::Number);
+    let names = reader.names.clone();
     let pattern = Pattern::Count { when: when.ix, at_least, within, distinct };
     Some(ReadPattern { pattern, names, is_of_samples: when.is_of_samples })
 }
@@ -269,7 +300,7 @@ fn measure(reader: &mut Reader<'_, '_>, fields: &Fields<'_>) -> Option<ReadPatte
     let is =
         fields.must("is", "what it must become: `is: \">= 90\"`", reader.report).and_then(|n| comparison(reader, n));
     let ((measured, of), over, is, when) = (measured?, over?, is?, when?);
-    let names = Names::EVENT.and("value", Is::Number);
+    let names = reader.names.clone();
     let pattern = Pattern::Measure { when: when.ix, measured, of, over, is };
     Some(ReadPattern { pattern, names, is_of_samples: true })
 }
@@ -335,10 +366,7 @@ fn absent(reader: &mut Reader<'_, '_>, fields: &Fields<'_>) -> Option<ReadPatter
         let message = "`by` does not go with `for_each`: each CI is a thing of its own";
         reader.report.error(at, message, Some("take `by` out".to_owned()));
     }
-    let names = match for_each {
-        Some(_) => Names { event: false, more: vec![("ci".to_owned(), Is::Ci)] },
-        None => Names::EVENT,
-    };
+    let names = reader.names.clone();
     let pattern = Pattern::Absent { when: when?.ix, within: within?, for_each, alive };
     Some(ReadPattern { pattern, names, is_of_samples: false })
 }
@@ -393,7 +421,7 @@ fn several(reader: &mut Reader<'_, '_>, fields: &Fields<'_>, head: &'static str)
         None => None,
     };
     let members = members?;
-    let names = members.iter().fold(Names::EVENT, |names, m| names.and(&m.name, Is::Event));
+    let names = reader.names.clone();
     let pattern = Pattern::Members { together, members, within: within?, unless };
     Some(ReadPattern { pattern, names, is_of_samples: false })
 }
@@ -401,16 +429,7 @@ fn several(reader: &mut Reader<'_, '_>, fields: &Fields<'_>, head: &'static str)
 fn upon(reader: &mut Reader<'_, '_>, fields: &Fields<'_>) -> Option<ReadPattern> {
     let node = fields.get("upon", reader.report)?;
     let step = word(node, &UPON.map(|(step, _)| (step, step)), reader.report)?;
-    let record = UPON.iter().find(|(s, _)| *s == step).map_or("", |(_, record)| record);
-    let is = match record {
-        "incident" => Is::Record(INCIDENT),
-        "run" => Is::Record(RUN),
-        "alert" => Is::Record(ALERT),
-        _ => Is::Ci,
-    };
-    debug_assert!(is != Is::Ci || CI_FIELDS.contains(&"name"));
-    let names = Names { event: false, more: vec![(record.to_owned(), is)] };
-    reader.names = names.clone();
+    let names = reader.names.clone();
     let when = match fields.get("when", reader.report) {
         Some(node) => Some(reader.question(node)?),
         None => None,
@@ -436,7 +455,7 @@ fn every(reader: &mut Reader<'_, '_>, fields: &Fields<'_>) -> Option<ReadPattern
         reader.report.error(node.at, why, Some(help.to_owned()));
         return None;
     }
-    let names = Names { event: false, more: Vec::new() };
+    let names = reader.names.clone();
     Some(ReadPattern { pattern: Pattern::Every { cron, timezone }, names, is_of_samples: false })
 }
 

@@ -46,8 +46,10 @@ pub(crate) fn read(
     let at = name_node.map_or(fields.at, |n| n.at);
     reader.names = Names::EVENT;
     let pattern = pattern::read(reader, &fields);
-    // With a broken pattern nobody knows what it binds: what would follow from that is not reported.
-    reader.names = pattern.as_ref().map_or(Names::EVENT, |p| p.names.clone());
+    // What a broken pattern would bind is known nevertheless: nothing is reported that only follows from it.
+    if let Some(pattern) = &pattern {
+        reader.names = pattern.names.clone();
+    }
     let timing = timing(reader, &fields);
     let by = by(reader, &fields, pattern.as_ref());
     let clear = fields.get("clear", reader.report).and_then(|n| clear(reader, n));

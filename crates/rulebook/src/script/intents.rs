@@ -42,14 +42,6 @@ pub enum Intent {
     },
 }
 
-/// The functions of scripts, in the order of the reference: signature and meaning.
-pub(crate) const FUNCTIONS: [(&str, &str); 4] = [
-    ("incident.note(text)", "A note in the history of the incident: the rule's own, or the record that it waits for."),
-    ("incident.attach_to(record)", "Makes the incident a child of another one."),
-    ("notify(to, text)", "Tells somebody: a name of the configuration's `notify`."),
-    ("emit(topic, map)", "Sends an event to a topic that no source reads: `#{ type: \"...\", labels: #{ ... } }`."),
-];
-
 /// The names of the functions.
 pub(crate) const NAMES: [&str; 4] = ["note", "attach_to", "notify", "emit"];
 

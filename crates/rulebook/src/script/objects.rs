@@ -155,6 +155,8 @@ pub(crate) fn register_event(engine: &mut Engine, budget: &Budget) {
     engine.register_indexer_get(move |event: &mut EventObject, name: ImmutableString| {
         event_field(event, &name).map(|value| charged(&left, value))
     });
+    // What is missing has nothing in it: a member that has not come, a CI that is not known.
+    engine.register_indexer_get(|(): &mut (), _: ImmutableString| ());
     let left = Rc::clone(budget);
     engine.register_indexer_get(move |texts: &mut TextsObject, name: ImmutableString| charged(&left, texts.get(&name)));
     engine.register_fn("contains", |texts: &mut TextsObject, name: ImmutableString| !texts.get(&name).is_unit());

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use paramedic_model::Span;
-use paramedic_rulebook::{Measured, Pattern, RuleSet, rules::Bound};
+use paramedic_rulebook::{Measured, Pattern, RuleSet, Comparison};
 
 use super::rules::{expr, rule, set, shaped};
 use super::world::{World, disk};
@@ -19,7 +19,7 @@ const DISK: &str = "
 ";
 
 /// Over twelve minutes: panes of a minute.
-fn measured(measured: Measured, is: Bound) -> Arc<RuleSet> {
+fn measured(measured: Measured, is: Comparison) -> Arc<RuleSet> {
     shaped(&set("record", DISK), |set| {
         let of = expr(set, "event.value", &[]);
         let mean = rule(set, "mean");
@@ -30,7 +30,7 @@ fn measured(measured: Measured, is: Bound) -> Arc<RuleSet> {
 
 #[test]
 fn it_fires_when_the_mean_becomes_so_and_again_after_it_was_not() {
-    let mut w = World::new(measured(Measured::Avg, Bound::AtLeast(90.0)));
+    let mut w = World::new(measured(Measured::Avg, Comparison::AtLeast(90.0)));
     w.event(disk("web-1", 80)).at("1m").event(disk("web-1", 98)).at("2m");
     assert_eq!(w.opened(), 0, "89 on the average");
     w.event(disk("web-1", 95));
@@ -46,7 +46,7 @@ fn it_fires_when_the_mean_becomes_so_and_again_after_it_was_not() {
 
 #[test]
 fn the_window_slides_by_a_pane() {
-    let mut w = World::new(measured(Measured::Max, Bound::Below(50.0)));
+    let mut w = World::new(measured(Measured::Max, Comparison::Below(50.0)));
     w.event(disk("web-1", 99)).at("11m59s").event(disk("web-1", 10));
     assert_eq!(w.opened(), 0, "99 is in the twelfth pane from here");
     w.at("12m").event(disk("web-1", 10));
@@ -56,10 +56,10 @@ fn the_window_slides_by_a_pane() {
 #[test]
 fn least_greatest_and_sum_are_of_all_samples_by_their_own_time() {
     for (what, is) in [
-        (Measured::Min, Bound::AtMost(3.0)),
-        (Measured::Sum, Bound::Equal(26.0)),
-        (Measured::Max, Bound::Above(15.0)),
-        (Measured::Avg, Bound::Unequal(7.0)),
+        (Measured::Min, Comparison::AtMost(3.0)),
+        (Measured::Sum, Comparison::Equal(26.0)),
+        (Measured::Max, Comparison::Above(15.0)),
+        (Measured::Avg, Comparison::Unequal(7.0)),
     ] {
         let mut w = World::new(measured(what, is));
         w.at("30m").event(disk("web-1", 7).time("25m")).at("31m");
@@ -73,7 +73,7 @@ fn least_greatest_and_sum_are_of_all_samples_by_their_own_time() {
 
 #[test]
 fn a_rate_is_the_growth_of_a_counter_that_may_begin_again() {
-    let mut w = World::new(measured(Measured::Rate, Bound::AtLeast(1.0)));
+    let mut w = World::new(measured(Measured::Rate, Comparison::AtLeast(1.0)));
     w.event(disk("web-1", 1000)).at("1m").event(disk("web-1", 1030)).at("2m");
     assert_eq!(w.opened(), 0, "one sample has no rate, two have half a one a second");
     w.event(disk("web-1", 90));
@@ -82,7 +82,7 @@ fn a_rate_is_the_growth_of_a_counter_that_may_begin_again() {
 
 #[test]
 fn two_samples_of_one_instant_have_no_rate() {
-    let mut w = World::new(measured(Measured::Rate, Bound::AtLeast(0.0)));
+    let mut w = World::new(measured(Measured::Rate, Comparison::AtLeast(0.0)));
     w.event(disk("web-1", 1)).event(disk("web-1", 2));
     assert_eq!(w.opened(), 0);
 }
@@ -90,7 +90,7 @@ fn two_samples_of_one_instant_have_no_rate() {
 #[test]
 fn what_is_so_for_long_enough_and_not_what_fell_meanwhile() {
     let lasting = || {
-        shaped(&measured(Measured::Avg, Bound::AtLeast(90.0)), |set| {
+        shaped(&measured(Measured::Avg, Comparison::AtLeast(90.0)), |set| {
             rule(set, "mean").stays = Some(Span::from_secs(120));
         })
     };
@@ -106,7 +106,7 @@ fn what_is_so_for_long_enough_and_not_what_fell_meanwhile() {
 
 #[test]
 fn what_is_no_number_is_not_measured_and_repeats_are_not() {
-    let mut w = World::new(measured(Measured::Sum, Bound::AtLeast(4.0)));
+    let mut w = World::new(measured(Measured::Sum, Comparison::AtLeast(4.0)));
     w.event(disk("web-1", 3).id("a")).event(disk("web-1", 3).id("a")).event(disk("web-1", 3).no_value());
     assert_eq!((w.opened(), w.marks().contains("nothing to measure")), (0, true));
     w.event(disk("web-1", 3).id("b"));
@@ -115,7 +115,7 @@ fn what_is_no_number_is_not_measured_and_repeats_are_not() {
 
 #[test]
 fn a_restart_in_the_middle_makes_no_difference_and_an_emptied_window_is_closed() {
-    let mut w = World::new(measured(Measured::Avg, Bound::AtLeast(90.0)));
+    let mut w = World::new(measured(Measured::Avg, Comparison::AtLeast(90.0)));
     w.event(disk("web-1", 80)).at("1m").event(disk("web-1", 98)).restart().at("2m").event(disk("web-1", 95));
     assert_eq!(w.opened(), 1);
     w.at("1h");
@@ -124,7 +124,7 @@ fn a_restart_in_the_middle_makes_no_difference_and_an_emptied_window_is_closed()
 
 #[test]
 fn an_outage_drained_at_once_is_measured_by_its_own_clock() {
-    let mut w = World::new(measured(Measured::Avg, Bound::AtLeast(90.0)));
+    let mut w = World::new(measured(Measured::Avg, Comparison::AtLeast(90.0)));
     w.at_once("1h").drain(vec![
         ("1m", disk("web-1", 10)),
         ("5m", disk("web-1", 95)),

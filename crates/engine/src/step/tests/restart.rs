@@ -8,7 +8,9 @@ use paramedic_model::{
     CiRef, CloseCode, CmdbDelta, Digest, InboxBody, Kind, Measure, NewInbox, OperatorAct, OwnedEvent, PageReport,
     Relation, RunReport, RunState, Severity, Span, Status, Timestamp,
 };
-use paramedic_rulebook::{Clear, Measured, Pattern, RuleSet, Template, TemplatePart, rules::Bound};
+use paramedic_rulebook::{
+    CiFilter, Clear, Measured, Member, Pattern, RuleSet, Template, TemplatePart, Together, Comparison,
+};
 use proptest::prelude::*;
 
 use super::rules::{DISK, expr, rule, sets, shaped};
@@ -80,6 +82,31 @@ const WAITS: &str = "
       event.type == \"down\"
     by: [event.ci]
     incident: { summary: flaps, close_after: 2m }
+  - rule: both
+    when: |
+      event.type == \"down\"
+    by: [event.labels.site]
+    incident: { summary: both, close_after: 2m }
+  - rule: steps
+    when: |
+      event.type == \"down\"
+    by: [event.labels.mount]
+    incident: { summary: steps, close_after: 2m }
+  - rule: unanswered
+    when: |
+      event.type == \"down\"
+    by: [event.labels.site]
+    incident: { summary: unanswered, close_after: 2m }
+  - rule: silent
+    when: |
+      event.type == \"disk\"
+    by: [event.ci]
+    incident: { summary: silent, close_after: 2m }
+  - rule: missed
+    when: |
+      event.type == \"down\"
+    by: [event.ci]
+    incident: { summary: missed, close_after: 2m }
   - rule: measures
     when: |
       event.type == \"disk\"
@@ -141,15 +168,35 @@ fn waiting(set: Arc<RuleSet>, secs: i64) -> Arc<RuleSet> {
         flaps.pattern = Pattern::Count { when, at_least: 2, within: Span::from_secs(300), distinct: None };
         let measures = rule(set, "measures");
         let when = measures.pattern.when().unwrap();
-        let (measured, is, over) = (Measured::Avg, Bound::Above(80.0), Span::from_secs(secs * 3));
+        let (measured, is, over) = (Measured::Avg, Comparison::Above(80.0), Span::from_secs(secs * 3));
         measures.pattern = Pattern::Measure { when, measured, of: value, over, is };
         measures.clear = Some(Clear::Quiet(Span::from_secs(secs)));
+        several(set, "both", Together::All, false);
+        several(set, "steps", Together::Sequence, false);
+        several(set, "unanswered", if secs == 30 { Together::All } else { Together::NotAll }, secs == 30);
+        let within = Span::from_secs(secs);
+        for (name, each) in [("silent", false), ("missed", true)] {
+            let for_each = each.then(|| CiFilter { class: Some("server".into()), ..CiFilter::default() });
+            let when = rule(set, name).pattern.when().unwrap();
+            rule(set, name).pattern = Pattern::Absent { when, within, for_each, alive: None };
+        }
         rule(set, "settles").settle = Some(Span::from_secs(20));
         let name = |name: &str| vec![TemplatePart::Path { path: vec![name.to_owned()], digits: Some(1) }];
         for (of, shown) in [("counts", "n"), ("measures", "value"), ("settles", "n")] {
             rule(set, of).incident.as_mut().unwrap().summary = Template(name(shown));
         }
     })
+}
+
+/// A firing, and a disk that is full, of the same CI; and none that is empty.
+fn several(set: &mut RuleSet, name: &str, together: Together, unless: bool) {
+    let a = expr(set, "event.type == \"down\"", &["a"]);
+    let b = expr(set, "event.type == \"disk\" && event.value > 70 && b.ci == a.ci", &["a", "b"]);
+    let unless = unless.then(|| expr(set, "event.type == \"disk\" && event.value < 60", &[]));
+    let member = |name: &str, when, reads| Member { name: name.to_owned(), when, reads };
+    let members = vec![member("a", a, vec![]), member("b", b, vec![0])];
+    let within = Some(Span::from_secs(60));
+    rule(set, name).pattern = Pattern::Members { together, members, within, unless };
 }
 
 /// Something that may happen, told without ids: those are looked up in the state at hand.
