@@ -331,6 +331,9 @@ pub struct CiFilter {
     pub attributes: BTreeMap<String, String>,
 }
 
+/// So many, in a sliding window of this length, with so many different values of an expression.
+pub type Counted = (u32, Span, Option<(ExprIx, u32)>);
+
 /// What a rule waits for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Pattern {
@@ -393,7 +396,7 @@ pub enum Pattern {
         /// Which ones; reads the record by its kind (`incident`, `run`, `ci`, `alert`).
         when: Option<ExprIx>,
         /// So many within so long, as [`Pattern::Count`].
-        count: Option<(u32, Span, Option<(ExprIx, u32)>)>,
+        count: Option<Counted>,
     },
     /// A schedule.
     Every {

@@ -185,7 +185,8 @@ fn show_ci(ci: &Ci, fields: &[&str], digits: Option<usize>, out: &mut String) {
 }
 
 fn show_json(value: &Value, fields: &[&str], digits: Option<usize>, out: &mut String) {
-    let found = fields.iter().try_fold(value, |value, name| value.get(*name));
+    // What is stored as `type_` is read as `type`.
+    let found = fields.iter().try_fold(value, |value, name| value.get(*name).or_else(|| value.get(format!("{name}_"))));
     let value = match found {
         Some(Value::String(text)) => Val::text(text),
         Some(Value::Bool(b)) => Val::Bool(*b),

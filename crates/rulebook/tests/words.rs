@@ -357,7 +357,7 @@ impl Lookups for Known {
     }
 
     fn open_alert(&self, ci: Id, type_: Option<&str>) -> Option<Value> {
-        (ci == self.broken && type_.is_none_or(|t| t == "down")).then(|| json!({"severity": "major"}))
+        (ci == self.broken && type_.is_none_or(|t| t == "down")).then(|| json!({"type_": "down"}))
     }
 
     fn healthy(&self, ci: Id, within: Span) -> Option<bool> {
@@ -385,7 +385,7 @@ fn questions_are_answered_by_the_cmdb_and_the_engine() {
         ("cmdb.within(about, \"depends_on\", 1).some(|ci| has(open_incident(ci)))", false),
         ("open_incident(cmdb.ci(\"core\")).summary == \"broken\"", true),
         ("has(open_incident(about)) || has(open_alert(about))", false),
-        ("has(open_alert(cmdb.ci(\"core\"))) && has(open_alert(cmdb.ci(\"core\"), \"down\"))", true),
+        ("open_alert(cmdb.ci(\"core\")).type == \"down\" && has(open_alert(cmdb.ci(\"core\"), \"down\"))", true),
         ("has(open_alert(cmdb.ci(\"core\"), \"up\"))", false),
         ("healthy(about, \"30s\") && !healthy(cmdb.ci(\"core\"), \"30s\")", true),
         ("healthy(about, \"5s\")", false),
@@ -476,6 +476,20 @@ fn every_misuse_is_told_with_its_fix() {
     let loaded = load_all_words(&files.map(|(path, text)| (path.to_owned(), text.to_owned())).into());
     assert!(loaded.set.is_none());
     insta::assert_snapshot!("every_misuse", shown(&loaded));
+}
+
+#[test]
+fn a_script_calls_only_what_there_is() {
+    for (script, why) in [
+        ("page(\"a\", \"b\");", "there is no function `page`"),
+        ("notify(\"a\");", "`notify` takes 2 arguments, and has 1"),
+        ("if event.typ == \"x\" { notify(\"a\", \"b\"); }", "an event has no field `typ`"),
+        ("let x = 1; while x > 0 { x -= 1; }", "this is no script"),
+        ("incident.note(\"x\");", "`incident` does not exist here"),
+    ] {
+        let text = shown(&load_with(&format!("when: event.type == \"x\"\nthen: |\n  {script}"), None));
+        assert!(text.contains(why), "{script}\n{text}");
+    }
 }
 
 #[test]

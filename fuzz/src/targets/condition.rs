@@ -50,7 +50,7 @@ fn values(evaluator: &mut Evaluator, event: &paramedic_model::OwnedEvent) {
     let about = cmdb.cis().next();
     for at in 0..evaluator.set().exprs.len() {
         let at = ExprIx(u32::try_from(at).unwrap_or(u32::MAX));
-        let given = evaluator.eval(at, &Ctx { event, about, cmdb: &cmdb, now: NOW });
+        let given = evaluator.eval(at, &Ctx::of(event, about, &cmdb, NOW));
         if let Ok(value) = given {
             let size = value.to_string().len();
             assert!(size <= LARGEST_VALUE, "a value of {size} bytes");

@@ -7,6 +7,7 @@ use super::yaml::{Kind, Node};
 use crate::diagnostics::{At, Gravity, Report};
 use crate::script::check::{mentions_status, mentions_value};
 use crate::script::compile::{Compiler, Finding, Role};
+use crate::script::intents::wanted;
 use crate::script::member::split;
 use crate::script::names::{Is, Names};
 use crate::{ExprIx, ExprText, Template, template};
@@ -73,7 +74,15 @@ impl Reader<'_, '_> {
         let names =
             if has_incident && !is_named { visible.clone().and("incident", Is::Record(&[])) } else { visible.clone() };
         let findings = match self.compiler.parse_script(code, &names) {
-            Ok(ast) => self.compiler.check_script(&ast, &names),
+            Ok(ast) => {
+                for (name, pos) in wanted(&ast) {
+                    if self.report.is_later("a script", name) {
+                        let at = locate(node, code, 0, pos.line().unwrap_or(1), pos.position().unwrap_or(1));
+                        self.report.tell_later(at, name);
+                    }
+                }
+                self.compiler.check_script(&ast, &names)
+            }
             Err(finding) => vec![*finding],
         };
         let good = findings.iter().all(|f| f.level != Gravity::Error);

@@ -54,6 +54,10 @@ impl<'n> Fields<'n> {
     pub(crate) fn get(&self, name: &str, report: &mut Report<'_>) -> Option<&'n Node> {
         debug_assert!(self.known.contains(&name), "{name} is not declared for {}", self.owner);
         let (key, node) = self.entries.iter().find(|(k, _)| k.name == name)?;
+        // Of a word of a later version no more is said than that.
+        if report.is_later(self.owner, name) {
+            return None;
+        }
         if node.is_empty() {
             report.error(key.at, format!("`{name}` has no value"), Some("give it one, or take the key out".to_owned()));
             return None;

@@ -29,4 +29,17 @@ pub(crate) const UNREAD: &[Word] = &[
 
 /// Words that are read, and that the engine does not carry out yet. Taking one out of this list makes it part of the
 /// language.
-pub(crate) const LATER: &[Word] = &[];
+pub(crate) const LATER: &[Word] = &[
+    ("a rule", "emit"),
+    ("a rule", "suppress"),
+    ("a remedy", "approve"),
+    ("a remedy", "rollback"),
+    ("a remedy", "undo"),
+    ("an escalation step", "if"),
+    ("an escalation step", "repeat"),
+    ("at", "approval_expired"),
+    ("at", "guard_denied"),
+    ("a script", "note"),
+    ("a script", "attach_to"),
+    ("a script", "emit"),
+];

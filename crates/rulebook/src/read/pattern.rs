@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use paramedic_model::Span;
-
 use super::expr::{ReadCondition, Reader};
 use super::fields::{Fields, text, whole, window, word};
 use super::members;
@@ -12,7 +10,8 @@ use crate::cron::Cron;
 use crate::diagnostics::did_you_mean;
 use crate::script::compile::Role;
 use crate::script::names::{Is, Names};
-use crate::{CiFilter, Comparison, ExprIx, Measured, Pattern, Together};
+use crate::script::objects::CI_FIELDS;
+use crate::{CiFilter, Comparison, Counted, ExprIx, Measured, Pattern, Together};
 
 /// The words that begin a pattern, each with the words that go with it.
 const COMPANIONS: [(&str, &[&str]); 10] = [
@@ -112,6 +111,28 @@ const RUN: &[&str] = &[
 ];
 const ALERT: &[&str] =
     &["key", "type", "ci", "labels", "severity", "began", "closed", "last_seen", "repeats", "sampled"];
+
+/// A step of a record that a rule can wait for.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordStep {
+    /// `incident.opened`...
+    pub step: &'static str,
+    /// The record's name in expressions.
+    pub record: &'static str,
+    /// The record's fields.
+    pub fields: &'static [&'static str],
+}
+
+/// The steps of records that a rule can wait for, for the reference.
+pub fn record_steps() -> impl Iterator<Item = RecordStep> {
+    UPON.iter().map(|(step, record)| {
+        let fields = match record_fields(record) {
+            Is::Record(fields) => fields,
+            _ => &CI_FIELDS,
+        };
+        RecordStep { step, record, fields }
+    })
+}
 
 /// A pattern, and what is known of it.
 pub(crate) struct ReadPattern {
@@ -244,8 +265,6 @@ fn count(reader: &mut Reader<'_, '_>, fields: &Fields<'_>) -> Option<ReadPattern
     Some(ReadPattern { pattern, names, is_of_samples: when.is_of_samples })
 }
 
-type Counted = (u32, Span, Option<(ExprIx, u32)>);
-
 fn counted(reader: &mut Reader<'_, '_>, node: &Node) -> Option<Counted> {
     let fields = Fields::open(node, "`count`", &["at_least", "within", "distinct"], reader.report)?;
     let at_least = fields.must("at_least", "how many: `count: { at_least: 3, within: 10m }`", reader.report);
@@ -323,10 +342,12 @@ fn measured(reader: &mut Reader<'_, '_>, node: &Node) -> Option<(Measured, ExprI
     Some((*measured, reader.expression(node, inner, Role::Part)?))
 }
 
+type Compare = fn(f64) -> Comparison;
+
 /// `">= 90"`.
 fn comparison(reader: &mut Reader<'_, '_>, node: &Node) -> Option<Comparison> {
     let written = text(node, reader.report)?.trim();
-    let signs: [(&str, fn(f64) -> Comparison); 6] = [
+    let signs: [(&str, Compare); 6] = [
         (">=", Comparison::AtLeast),
         ("<=", Comparison::AtMost),
         ("==", Comparison::Equal),

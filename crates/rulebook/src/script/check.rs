@@ -1,6 +1,6 @@
 //! What can be known to be wrong with an expression before any event comes.
 
-use rhai::{AST, ASTNode, Expr, FnCallExpr, Position};
+use rhai::{AST, ASTNode, Expr, FnCallExpr, Position, Stmt};
 
 use super::compile::{Finding, Role};
 use super::member::held;
@@ -30,6 +30,9 @@ pub(crate) fn check_all(ast: &AST, names: &Names, site: &[(String, usize)]) -> V
     ast.walk(&mut |nodes: &[ASTNode<'_>]| {
         if let Some(ASTNode::Expr(expr)) = nodes.last() {
             visit(expr, names, site, &mut found);
+        }
+        if let Some(ASTNode::Stmt(Stmt::FnCall(call, pos))) = nodes.last() {
+            call_by_name(call, 0, *pos, site, &mut found);
         }
         true
     });

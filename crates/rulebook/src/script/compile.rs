@@ -1,6 +1,7 @@
 //! Text to syntax tree, with errors that say what to write instead.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 
 use rhai::{AST, Engine, ParseErrorType, Position, Scope, Token};
 
@@ -60,8 +61,8 @@ pub(crate) struct Compiler {
     event_scope: Scope<'static>,
     value_scope: Scope<'static>,
     site: SiteCode,
-    /// Knows `for`.
-    scripts: Engine,
+    /// Knows `for`; made when the first script comes.
+    scripts: OnceCell<Engine>,
 }
 
 impl Compiler {
@@ -80,8 +81,7 @@ impl Compiler {
         }
         let engine = engine(&Current::default(), &Budget::default());
         let site = SiteCode::new(&engine, site);
-        let scripts = engine_with(&Current::default(), &Budget::default(), &Outside::default());
-        Self { engine, event_scope, value_scope, site, scripts }
+        Self { engine, event_scope, value_scope, site, scripts: OnceCell::new() }
     }
 
     /// The syntax tree of one expression that sees an event and no other name of a pattern.
@@ -116,7 +116,9 @@ impl Compiler {
     /// When it is none, reads a name that it does not see, or has functions of its own.
     pub(crate) fn parse_script(&self, text: &str, names: &Names) -> Result<AST, Box<Finding>> {
         let scope = with_names(Role::Value, names);
-        let ast = self.scripts.compile_with_scope(&scope, text).map_err(|e| {
+        let scripts =
+            self.scripts.get_or_init(|| engine_with(&Current::default(), &Budget::default(), &Outside::default()));
+        let ast = scripts.compile_with_scope(&scope, text).map_err(|e| {
             let (message, help) = match e.err_type() {
                 ParseErrorType::VariableUndefined(name) => undefined(name, Role::Value, names),
                 other => (format!("this is no script: {other}"), hint(text, e.position())),

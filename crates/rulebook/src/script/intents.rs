@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use paramedic_model::Id;
-use rhai::{Dynamic, Engine, EvalAltResult, ImmutableString, Map};
+use rhai::{AST, ASTNode, Dynamic, Engine, EvalAltResult, Expr, ImmutableString, Map, Position, Stmt};
 use serde_json::Value;
 
 use super::json::to_json;
@@ -44,6 +44,25 @@ pub enum Intent {
 
 /// The names of the functions.
 pub(crate) const NAMES: [&str; 4] = ["note", "attach_to", "notify", "emit"];
+
+/// Which of the functions a script calls, and where.
+pub(crate) fn wanted(script: &AST) -> Vec<(&'static str, Position)> {
+    let mut found = Vec::new();
+    script.walk(&mut |nodes: &[ASTNode<'_>]| {
+        if let Some(ASTNode::Expr(Expr::FnCall(call, pos) | Expr::MethodCall(call, pos))) = nodes.last()
+            && let Some(name) = NAMES.iter().find(|name| **name == call.name)
+        {
+            found.push((*name, *pos));
+        }
+        if let Some(ASTNode::Stmt(Stmt::FnCall(call, pos))) = nodes.last()
+            && let Some(name) = NAMES.iter().find(|name| **name == call.name)
+        {
+            found.push((*name, *pos));
+        }
+        true
+    });
+    found
+}
 
 /// `incident` of a rule that opens one.
 #[derive(Clone)]

@@ -23,6 +23,17 @@ pub(crate) fn from_json(value: &Value) -> Dynamic {
     }
 }
 
+/// A record for a script. What is stored as `type_` is read as `type`.
+pub(crate) fn from_record(record: &Value) -> Dynamic {
+    match record {
+        Value::Object(map) => {
+            let map: Map = map.iter().map(|(k, v)| (k.trim_end_matches('_').into(), from_json(v))).collect();
+            map.into()
+        }
+        other => from_json(other),
+    }
+}
+
 /// A script's value as JSON: a missing one is null, a severity its name, a CI its name.
 ///
 /// # Errors

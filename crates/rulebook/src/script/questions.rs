@@ -8,7 +8,7 @@ use std::rc::Rc;
 use paramedic_model::{Id, Span};
 use rhai::Dynamic;
 
-use super::json::from_json;
+use super::json::from_record;
 use crate::Lookups;
 
 /// How often one evaluation runs at most: a question may depend on an answer.
@@ -57,8 +57,10 @@ impl Questions {
         let any = !open.is_empty();
         for question in open {
             let answer = match &question {
-                Question::Incident(ci) => lookups.open_incident(*ci).map(|record| from_json(&record)),
-                Question::Alert(ci, type_) => lookups.open_alert(*ci, type_.as_deref()).map(|alert| from_json(&alert)),
+                Question::Incident(ci) => lookups.open_incident(*ci).map(|record| from_record(&record)),
+                Question::Alert(ci, type_) => {
+                    lookups.open_alert(*ci, type_.as_deref()).map(|alert| from_record(&alert))
+                }
                 Question::Healthy(ci, span) => lookups.healthy(*ci, *span).map(Dynamic::from),
             };
             self.answers.insert(question, answer.unwrap_or_default());

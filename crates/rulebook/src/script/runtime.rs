@@ -9,7 +9,7 @@ use rhai::{AST, Array, Dynamic, Engine, EvalAltResult, Scope};
 
 use super::cost::Budget;
 use super::intents::OwnIncident;
-use super::json::from_json;
+use super::json::from_record;
 use super::objects::{CiObject, CmdbObject, Current, EventObject};
 use super::questions::ROUNDS;
 use super::sandbox::{CONDITION_OPERATIONS, Outside, SCRIPT_OPERATIONS, VALUE_OPERATIONS, constants, engine_with};
@@ -63,7 +63,7 @@ fn object(bound: Option<&Bound<'_>>, cmdb: Option<&Arc<Cmdb>>) -> Dynamic {
         (Some(Bound::Whole(n)), _) => (*n).into(),
         (Some(Bound::Number(x)), _) => (*x).into(),
         (Some(Bound::Ci(ci)), Some(cmdb)) => Dynamic::from(CiObject::new(cmdb, ci)),
-        (Some(Bound::Record(record)), _) => from_json(record),
+        (Some(Bound::Record(record)), _) => from_record(record),
         (Some(Bound::Ci(_)) | None, _) => Dynamic::UNIT,
     }
 }

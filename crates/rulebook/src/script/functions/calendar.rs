@@ -58,6 +58,8 @@ const FUNCTIONS: [Function; 7] = [
 
 type Outcome<T> = Result<T, Box<EvalAltResult>>;
 
+type Part = fn(DateTime) -> i8;
+
 fn instant(text: &str) -> Outcome<Timestamp> {
     text.parse().map_err(|e: paramedic_model::TimeError| e.to_string().into())
 }
@@ -79,7 +81,7 @@ fn business_hours(time: &str, name: &str, from: i64, to: i64) -> Outcome<bool> {
 }
 
 fn register(engine: &mut Engine, _: &Env<'_>) {
-    let parts: [(&str, fn(DateTime) -> i8); 4] =
+    let parts: [(&str, Part); 4] =
         [("hour", DateTime::hour), ("minute", DateTime::minute), ("day", DateTime::day), ("month", DateTime::month)];
     for (name, part) in parts {
         engine.register_fn(name, move |time: ImmutableString, zone: ImmutableString| -> Outcome<i64> {
