@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use paramedic_model::{CiRef, Event, Labels, Measure, Phase, Severity, Status};
-use paramedic_rulebook::{Evaluator, load};
+use paramedic_rulebook::{Bindings, Bound, Evaluator, RuleIx, Slot, load, load_all_words};
 use proptest::prelude::*;
 
 fn atom() -> impl Strategy<Value = String> {
@@ -75,6 +75,18 @@ fn book(rules: &[(String, Option<String>, Option<String>)]) -> String {
     text
 }
 
+/// Rules of two members, of which the second reads the first.
+fn members(rules: &[(String, String, String)]) -> String {
+    let mut text = "rulebook: r\nrules:\n".to_owned();
+    for (i, (first, second, unless)) in rules.iter().enumerate() {
+        let second = second.replace("event.", "b.");
+        text += &format!("  - rule: r{i}\n    all:\n      - a: |\n          {first}\n");
+        text += &format!("      - b: |\n          {second} && (b.labels.x == a.labels.x || b.value > a.value)\n");
+        text += &format!("    unless: |\n      {unless}\n    within: 5m\n    by: [event.ci]\n    incident: {{ summary: s }}\n");
+    }
+    text
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
@@ -90,6 +102,29 @@ proptest! {
         let mut evaluator = Evaluator::new(Arc::new(loaded.set.unwrap()));
         for event in &events {
             prop_assert_eq!(evaluator.matches(event), evaluator.matches_brute_force(event));
+        }
+    }
+
+    #[test]
+    fn what_a_member_says_of_its_own_event_keeps_none_from_holding(
+        rules in prop::collection::vec((condition(), condition(), condition()), 1..6),
+        events in prop::collection::vec(event(), 2..6),
+    ) {
+        let loaded = load_all_words(&BTreeMap::from([("r.yaml".to_owned(), members(&rules))]));
+        prop_assert!(loaded.set.is_some(), "{:?}", loaded.diagnostics.iter().find(|d| d.is_error()).map(ToString::to_string));
+        let mut evaluator = Evaluator::new(Arc::new(loaded.set.unwrap()));
+        for b in &events {
+            let found = evaluator.matches(b);
+            prop_assert_eq!(&found, &evaluator.matches_brute_force(b));
+            for (rule, a) in (0..rules.len()).flat_map(|n| events.iter().map(move |a| (RuleIx(n as u32), a))) {
+                let names = Bindings::default().with("a", Bound::Event(a)).with("b", Bound::Event(b));
+                let holds = evaluator.member_holds(rule, 1, &names);
+                if holds == Ok(true) {
+                    prop_assert!(found.slots.contains(&(rule, Slot::Member(1))), "{}", rules[rule.0 as usize].1);
+                }
+                let first = evaluator.member_holds(rule, 0, &Bindings::default().with("a", Bound::Event(b)));
+                prop_assert_eq!(first == Ok(true), found.slots.contains(&(rule, Slot::Member(0))));
+            }
         }
     }
 }

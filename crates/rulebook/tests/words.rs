@@ -149,7 +149,7 @@ fn ci(name: &str, attributes: &[(&str, Value)]) -> Ci {
     serde_json::from_value(json!({
         "id": Ci::id_of("default", "server", name), "class": "server", "name": name, "attributes": attributes,
     }))
-    .unwrap()
+    .unwrap_or_else(|e| panic!("{name}: {e}"))
 }
 
 #[test]
