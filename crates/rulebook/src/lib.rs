@@ -20,7 +20,7 @@ pub use diagnostics::{Diagnostic, Gravity};
 pub use evaluator::{Asked, Ctx, EvalError, Evaluator, HowFound, IndexedCondition, Matches};
 pub use load::{GRANTS, Loaded, load, load_all_words};
 pub use lookups::Lookups;
-pub use read::pattern::{RecordStep, record_steps};
+pub use read::records::{RecordStep, record_steps};
 pub use rules::*;
 pub use scope::{DEFAULT_SCOPE, ScopeExpr};
 pub use script::functions::{Family, Function, families};

@@ -82,7 +82,9 @@ fn members(rules: &[(String, String, String)]) -> String {
         let second = second.replace("event.", "b.");
         text += &format!("  - rule: r{i}\n    all:\n      - a: |\n          {first}\n");
         text += &format!("      - b: |\n          {second} && (b.labels.x == a.labels.x || b.value > a.value)\n");
-        text += &format!("    unless: |\n      {unless}\n    within: 5m\n    by: [event.ci]\n    incident: {{ summary: s }}\n");
+        text += &format!(
+            "    unless: |\n      {unless}\n    within: 5m\n    by: [event.ci]\n    incident: {{ summary: s }}\n"
+        );
     }
     text
 }

@@ -10,6 +10,7 @@ pub(crate) mod later;
 pub(crate) mod meaning;
 pub(crate) mod members;
 pub(crate) mod pattern;
+pub(crate) mod records;
 pub(crate) mod remedy;
 pub(crate) mod rule;
 pub(crate) mod site;

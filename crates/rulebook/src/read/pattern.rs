@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use super::expr::{ReadCondition, Reader};
 use super::fields::{Fields, text, whole, window, word};
 use super::members;
+use super::records::{UPON, record_fields};
 use super::yaml::{Kind, Node};
 use crate::cron::Cron;
 use crate::diagnostics::did_you_mean;
 use crate::script::compile::Role;
 use crate::script::names::{Is, Names};
-use crate::script::objects::CI_FIELDS;
 use crate::{CiFilter, Comparison, Counted, ExprIx, Measured, Pattern, Together};
 
 /// The words that begin a pattern, each with the words that go with it.
@@ -46,93 +46,6 @@ const HELPERS: [(&str, &str); 10] = [
 
 /// Most of what `count` counts in one window.
 const MOST_COUNTED: u32 = 10_000;
-
-/// Record steps that a rule can wait for, and the record's name in expressions.
-pub(crate) const UPON: [(&str, &str); 11] = [
-    ("incident.opened", "incident"),
-    ("incident.reopened", "incident"),
-    ("incident.acknowledged", "incident"),
-    ("incident.resolved", "incident"),
-    ("incident.closed", "incident"),
-    ("run.succeeded", "run"),
-    ("run.failed", "run"),
-    ("run.unknown", "run"),
-    ("alert.opened", "alert"),
-    ("alert.resolved", "alert"),
-    ("ci.changed", "ci"),
-];
-
-const INCIDENT: &[&str] = &[
-    "id",
-    "number",
-    "scope",
-    "rulebook",
-    "rule",
-    "by",
-    "shadow",
-    "state",
-    "summary",
-    "impact",
-    "urgency",
-    "priority",
-    "severity",
-    "assigned_to",
-    "category",
-    "ci",
-    "about",
-    "opened_at",
-    "updated_at",
-    "acknowledged",
-    "resolved_at",
-    "close_code",
-    "close_notes",
-    "reopen_count",
-];
-const RUN: &[&str] = &[
-    "id",
-    "incident",
-    "step",
-    "round",
-    "playbook",
-    "target",
-    "parameters",
-    "effect",
-    "rulebook",
-    "rule",
-    "state",
-    "decided_at",
-    "released_at",
-    "started_at",
-    "reported_at",
-    "message",
-    "facts",
-    "verdict",
-    "decided_by",
-];
-const ALERT: &[&str] =
-    &["key", "type", "ci", "labels", "severity", "began", "closed", "last_seen", "repeats", "sampled"];
-
-/// A step of a record that a rule can wait for.
-#[derive(Clone, Copy, Debug)]
-pub struct RecordStep {
-    /// `incident.opened`...
-    pub step: &'static str,
-    /// The record's name in expressions.
-    pub record: &'static str,
-    /// The record's fields.
-    pub fields: &'static [&'static str],
-}
-
-/// The steps of records that a rule can wait for, for the reference.
-pub fn record_steps() -> impl Iterator<Item = RecordStep> {
-    UPON.iter().map(|(step, record)| {
-        let fields = match record_fields(record) {
-            Is::Record(fields) => fields,
-            _ => &CI_FIELDS,
-        };
-        RecordStep { step, record, fields }
-    })
-}
 
 /// A pattern, and what is known of it.
 pub(crate) struct ReadPattern {
@@ -185,15 +98,6 @@ fn names(fields: &Fields<'_>, head: &str) -> Names {
             members::names(fields, head).into_iter().fold(Names::EVENT, |names, member| names.and(member, Is::Event))
         }
         _ => Names::EVENT,
-    }
-}
-
-fn record_fields(record: &str) -> Is {
-    match record {
-        "incident" => Is::Record(INCIDENT),
-        "run" => Is::Record(RUN),
-        "alert" => Is::Record(ALERT),
-        _ => Is::Ci,
     }
 }
 
