@@ -16,6 +16,8 @@ pub const KEEP_IDS: Span = Span::from_secs(24 * 3600);
 pub const MAX_IDS: usize = 1_000_000;
 /// So many ended alerts are kept, at most, in a scope.
 pub const MAX_ENDED: usize = 100_000;
+/// Beyond so many alerts in a scope, those that contribute to nothing are not kept.
+pub const MAX_ALERTS: usize = 1_000_000;
 /// A resolve without a firing waits this long.
 pub const PARK: Span = Span::from_secs(60);
 /// And so many of them, at most, in a scope.

@@ -1,11 +1,13 @@
 //! What should happen: a pure function of state, input and time. Reads as a table of contents.
 
 mod act;
+mod actions;
 mod escalate;
 mod event;
 mod evidence;
 mod incident;
 mod pattern;
+mod questions;
 mod remedy;
 mod report;
 mod resolve;
@@ -15,7 +17,7 @@ mod tests;
 mod write_back;
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 pub use event::{event_input_id, write_input_id};
@@ -23,7 +25,8 @@ use paramedic_model::{
     CmdbDelta, Digest, Id, InboxBody, Incident, OperatorAct, OwnedEvent, PageReport, RunReport, Timer, TimerKind,
     Timestamp,
 };
-use paramedic_rulebook::{Evaluator, Matches, Rule, RuleSet};
+use paramedic_rulebook::{Evaluator, Matches, Pattern, Rule, RuleIx, RuleSet};
+use pattern::upon::Happened;
 use serde_json::json;
 pub use source::stopped_source;
 
@@ -115,17 +118,35 @@ impl Default for Limits {
 #[derive(Default)]
 pub struct Engine {
     sets: BTreeMap<Digest, RefCell<Evaluator>>,
+    /// Rules that wait for CIs of the CMDB, or for a time, by set.
+    waiting: BTreeMap<Digest, Vec<RuleIx>>,
+    /// Rules that wait for a record's step, by set and step.
+    upon: BTreeMap<Digest, BTreeMap<String, Vec<RuleIx>>>,
     limits: Limits,
 }
 
 impl Engine {
     /// Knows no rule set yet.
     pub fn new(limits: Limits) -> Self {
-        Self { sets: BTreeMap::new(), limits }
+        Self { limits, ..Self::default() }
     }
 
     /// Makes a rule set known; one that is known stays.
     pub fn learn(&mut self, set: Arc<RuleSet>) {
+        let waits =
+            |rule: &&Rule| matches!(rule.pattern, Pattern::Absent { for_each: Some(_), .. } | Pattern::Every { .. });
+        let waiting: Vec<RuleIx> = set.rules.iter().filter(waits).map(|rule| rule.ix).collect();
+        if !waiting.is_empty() {
+            self.waiting.insert(set.digest, waiting);
+        }
+        for rule in &set.rules {
+            if let Pattern::Upon { step, .. } = &rule.pattern {
+                let rules = self.upon.entry(set.digest).or_default().entry(step.clone()).or_default();
+                if !rules.contains(&rule.ix) {
+                    rules.push(rule.ix);
+                }
+            }
+        }
         self.sets.entry(set.digest).or_insert_with(|| RefCell::new(Evaluator::new(set)));
     }
 
@@ -134,10 +155,16 @@ impl Engine {
         self.sets.contains_key(&set)
     }
 
+    fn waiting_rules(&self, set: Digest) -> &[RuleIx] {
+        self.waiting.get(&set).map_or(&[], Vec::as_slice)
+    }
+
     /// Decides what follows from one input. `state` is changed by exactly the decisions that are returned, in
     /// order; nothing else happens. `input_id` names the input; the same input gives the same decisions.
     pub fn step(&self, state: &mut State, scope: &str, input_id: &str, input: &Input, now: Timestamp) -> Vec<Decided> {
-        let mut cx = Cx { engine: self, state, scope, input: input_id, now, out: Vec::new() };
+        let happened = VecDeque::new();
+        let mut cx = Cx { engine: self, state, scope, input: input_id, now, out: Vec::new(), happened, depth: 0 };
+        cx.begin_to_wait();
         match input {
             Input::Event(event) => cx.on_event(event),
             Input::TimerDue(timer) => cx.on_timer(timer),
@@ -148,10 +175,12 @@ impl Engine {
             Input::RulebooksPublished(set) => {
                 cx.step(Step::RulesChanged { set: *set }, "engine", "another rule set was published");
                 cx.on_windows_of_new_set();
+                cx.begin_to_wait();
             }
             Input::SourceStopped { position, why } => cx.on_source_stopped(position, why),
             Input::SourceBack { position } => cx.on_source_back(position),
         }
+        cx.on_what_happened();
         cx.out
     }
 }
@@ -164,6 +193,10 @@ struct Cx<'a> {
     input: &'a str,
     now: Timestamp,
     out: Vec<Decided>,
+    /// Steps of records that rules wait for, and that they have not seen yet.
+    happened: VecDeque<Happened>,
+    /// How many steps this follows from.
+    depth: usize,
 }
 
 impl Cx<'_> {
@@ -180,7 +213,15 @@ impl Cx<'_> {
             decision,
         };
         self.state.apply(&decided);
+        let changed = match &decided.decision {
+            Decision::Step(Step::CmdbChanged { delta }) if !self.engine.waiting.is_empty() => delta.cis.clone(),
+            _ => Vec::new(),
+        };
+        self.note(&decided);
         self.out.push(decided);
+        if !changed.is_empty() {
+            self.on_cis_changed(&changed);
+        }
     }
 
     fn step(&mut self, step: Step, actor: &str, reason: impl Into<String>) {

@@ -62,6 +62,37 @@ pub enum WindowBody {
         /// What is computed of them was as the rule says.
         so: bool,
     },
+    /// `all`, `sequence`, `not_all`: which members came.
+    Members {
+        /// Of each member, by position, the newest events that came; the oldest first.
+        came: Vec<Vec<Kept>>,
+        /// The time of the newest event that must not come.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        unless: Option<Timestamp>,
+    },
+    /// `absent`: the last sign of life.
+    Absent {
+        /// Its own time; of a CI that never gave one, when it was first waited for.
+        last: Timestamp,
+        /// What it was.
+        event: Option<Kept>,
+        /// Whose, where the CMDB says who must give one.
+        ci: Option<Id>,
+    },
+    /// `absent`: how far its feed has come.
+    Feed {
+        /// The latest time of an event that proved that it lives.
+        progress: Timestamp,
+        /// When that came.
+        at: Timestamp,
+        /// Nothing came for so long that somebody was told.
+        silent: bool,
+    },
+    /// `every`: when the schedule is due.
+    Schedule {
+        /// Then.
+        due: Timestamp,
+    },
     /// `settle`: events that are collected for a while.
     Settle {
         /// The first hundred.
@@ -92,6 +123,10 @@ impl WindowBody {
             WindowBody::Holds { .. } => Window::HOLDS,
             WindowBody::Count { .. } => Window::COUNT,
             WindowBody::Measure { .. } => Window::MEASURE,
+            WindowBody::Members { .. } => Window::MEMBERS,
+            WindowBody::Absent { .. } => Window::ABSENT,
+            WindowBody::Feed { .. } => Window::FEED,
+            WindowBody::Schedule { .. } => Window::SCHEDULE,
             WindowBody::Settle { .. } => Window::SETTLE,
             WindowBody::Quiet { .. } => Window::QUIET,
             WindowBody::Once { .. } => Window::ONCE,
@@ -170,6 +205,14 @@ pub enum Named {
 pub struct Kept(Arc<OwnedEvent>);
 
 impl Kept {
+    /// Whether both are one and the same event: by id where there is one, else by all it says.
+    pub fn is(&self, other: &Kept) -> bool {
+        match (&self.id, &other.id) {
+            (Some(a), Some(b)) => a == b && self.source == other.source,
+            _ => self.0 == other.0,
+        }
+    }
+
     /// Of an event.
     pub fn of(event: &OwnedEvent) -> Self {
         Self(Arc::new(OwnedEvent { raw: None, ..event.clone() }))
@@ -203,6 +246,14 @@ impl Window {
     pub const COUNT: &'static str = "count";
     /// Purpose of a `measure`.
     pub const MEASURE: &'static str = "measure";
+    /// Purpose of patterns of several members.
+    pub const MEMBERS: &'static str = "members";
+    /// Purpose of an `absent`.
+    pub const ABSENT: &'static str = "absent";
+    /// Purpose of the feed of an `absent`.
+    pub const FEED: &'static str = "feed";
+    /// Purpose of an `every`.
+    pub const SCHEDULE: &'static str = "schedule";
     /// Purpose of a `settle`.
     pub const SETTLE: &'static str = "settle";
     /// Purpose of a `clear: { quiet }`.

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::pattern::Hit;
 use super::{Cx, EventInput};
 use crate::decision::Mark;
-use crate::state::{KEEP_IDS, MAX_ENDED, MAX_IDS, MAX_PARKED, PARK};
+use crate::state::{KEEP_IDS, MAX_ALERTS, MAX_ENDED, MAX_IDS, MAX_PARKED, PARK};
 
 /// How many old things are forgotten in one step, at most.
 const FORGET_AT_ONCE: usize = 64;
@@ -21,12 +21,14 @@ impl Cx<'_> {
         self.forget();
         let event = &input.event;
         let key = key_of(event);
-        if self.is_known(event) {
-            self.remember(event);
-            return self.on_repeat(&key);
-        }
         let set = self.state.head.set;
         let matches = if input.set == set { input.matches.clone() } else { self.match_under_current(event) };
+        if self.is_known(event) {
+            self.remember(event);
+            self.on_signs_of_life(event, &key, &matches);
+            return self.on_repeat(&key);
+        }
+        self.on_signs_of_life(event, &key, &matches);
         match event.status {
             Status::Firing => self.on_firing(event, key, &matches),
             Status::Resolved => self.on_resolved(event, key, &matches),
@@ -95,7 +97,7 @@ impl Cx<'_> {
         if matches.is_empty() && !self.keeps_older_rules() {
             return self.ignore("no match");
         }
-        if matches.when.is_empty() {
+        if matches.when.is_empty() && matches.slots.is_empty() {
             let before = self.out.len();
             self.on_clears(event, matches);
             return match self.out.len() == before && matches.is_empty() {
@@ -117,12 +119,10 @@ impl Cx<'_> {
             }
             Some(alert) if alert.closed.is_some_and(|closed| began < closed) => return self.ignore("late firing"),
             // Samples that are only counted or measured are no alert of their own before there are enough.
-            _ if event.kind != Kind::Alert && self.only_samples(matches) => {}
+            _ if !self.is_alert(event, matches) => {}
             _ => self.open_alert(event, &key, began),
         }
-        for rule in &matches.when {
-            self.on_match(Hit::of(event, &key), *rule);
-        }
+        self.on_matches(Hit::of(event, &key), matches);
         self.drop_idle(event, &key, matches);
         self.on_clears(event, matches);
         if !self.state.alerts.get(&key).is_some_and(|a| a.is_open()) {
@@ -144,7 +144,12 @@ impl Cx<'_> {
     /// be any number of them. What is sent again is looked at anew; not, where a window may have taken it.
     fn drop_idle(&mut self, event: &OwnedEvent, key: &AlertKey, matches: &Matches) {
         if self.state.alerts.get(key).is_some_and(|a| a.is_open() && a.incidents.is_empty()) {
-            let taken = !self.all_rules(matches, Rule::is_immediate);
+            // A rule that only tells somebody does so once an occurrence.
+            let tells = !self.all_rules(matches, |rule| rule.incident.is_some());
+            if tells && event.kind == Kind::Alert && self.state.alerts.len() < MAX_ALERTS {
+                return;
+            }
+            let taken = tells || !matches.slots.is_empty() || !self.all_rules(matches, Rule::is_immediate);
             let seen = if taken { Vec::new() } else { seen_id(event).into_iter().collect() };
             self.mark(Mark::Forgotten { alerts: vec![key.clone()], parked: vec![], seen });
         }
@@ -152,9 +157,9 @@ impl Cx<'_> {
 
     fn on_resolved(&mut self, event: &OwnedEvent, key: AlertKey, matches: &Matches) {
         let Some(alert) = self.state.alerts.get(&key).filter(|a| a.is_open()).cloned() else {
-            if !matches.clear.is_empty() || !matches.verify.is_empty() || !matches.when.is_empty() {
+            if !matches.is_empty() {
                 self.remember(event);
-                matches.when.iter().for_each(|rule| self.on_match(Hit::of(event, &key), *rule));
+                self.on_matches(Hit::of(event, &key), matches);
                 self.on_clears(event, matches);
             }
             return self.park(event, key);
@@ -171,7 +176,7 @@ impl Cx<'_> {
         } else {
             matches
         };
-        matches.when.iter().for_each(|rule| self.on_match(Hit::of(&joined, &key), *rule));
+        self.on_matches(Hit::of(&joined, &key), matches);
         self.on_clears(&joined, matches);
         self.close_alert(&joined, &key, joined.time);
     }

@@ -21,13 +21,35 @@ impl Cx<'_> {
     /// A rule fires: its incident opens, reopens or goes on.
     pub(super) fn on_fired(&mut self, which: &Which, hit: Hit<'_>) {
         let (set, rule) = (&*which.set, which.rule());
+        if rule.incident.is_none() {
+            return match self.is_wanted(which, hit) {
+                true => self.act(which, hit),
+                false => self.ignore("not wanted: only_if"),
+            };
+        }
         let Some(key) = self.key_of_incident(set, rule, &which.by, hit) else { return };
-        let standing = self.state.incident_of_key(key).cloned();
+        let standing = self.standing_for(which, key, hit).cloned();
         match standing {
             Some(incident) if incident.state.is_open() => self.on_match_again(incident.id, hit, set, rule),
+            _ if !self.is_wanted(which, hit) => return self.ignore("not wanted: only_if"),
             Some(incident) if self.may_reopen(&incident, rule) => self.reopen(&incident, hit, set, rule),
             _ => self.open(hit, set, rule, which.by.clone(), key),
         }
+        self.act(which, hit);
+    }
+
+    /// The incident that stands for a key; of a rule that was renamed, one that was opened under an earlier name too.
+    fn standing_for(&self, which: &Which, key: Id, hit: Hit<'_>) -> Option<&Incident> {
+        let own = self.state.incident_of_key(key);
+        if own.is_some() || which.rule().formerly.is_empty() {
+            return own;
+        }
+        let former = which.rule().formerly.iter().filter_map(|name| {
+            let before = Rule { name: name.clone(), ..which.rule().clone() };
+            let key = self.correlation_key(&which.set, &before, &which.by, hit).ok()?;
+            self.state.incident_of_key(key)
+        });
+        former.max_by_key(|i| (i.state.is_open(), i.opened_at, i.id))
     }
 
     /// What a rule waits for goes on: an incident that is open learns of it.
@@ -46,7 +68,7 @@ impl Cx<'_> {
 
     pub(super) fn open_incident_of(&mut self, which: &Which, hit: Hit<'_>) -> Option<Id> {
         let key = self.key_of_incident(&which.set, which.rule(), &which.by, hit)?;
-        self.state.incident_of_key(key).filter(|i| i.state.is_open()).map(|i| i.id)
+        self.standing_for(which, key, hit).filter(|i| i.state.is_open()).map(|i| i.id)
     }
 
     /// The correlation key; where it cannot be told, that is counted.
@@ -113,6 +135,7 @@ impl Cx<'_> {
 
     fn open(&mut self, hit: Hit<'_>, set: &RuleSet, rule: &Rule, by: Vec<Value>, correlation_key: Id) {
         let Hit { event, alert, .. } = hit;
+        let Some(spec) = &rule.incident else { return };
         let limit = self.engine.limits.open_incidents;
         if self.state.open >= limit {
             return self.on_too_many(event, limit, "open");
@@ -122,14 +145,16 @@ impl Cx<'_> {
         if self.state.incidents.len() >= kept {
             return self.on_too_many(event, kept, "open or resolved");
         }
-        let Some(spec) = &rule.incident else { return };
         let who = actor(set, rule);
-        let incident =
-            Incident { alerts: vec![alert.clone()], ..self.new_incident(hit, set, rule, spec, by, correlation_key) };
+        let incident = Incident {
+            alerts: Vec::from_iter((alert.source != OWN_RULEBOOK).then(|| alert.clone())),
+            ..self.new_incident(hit, set, rule, spec, by, correlation_key)
+        };
         let id = incident.id;
-        let reason = match &incident.about {
-            Some(about) => format!("{} on {about}", rule.name),
-            None => rule.name.clone(),
+        let reason = match (&incident.about, self.about_of(rule, set, hit)) {
+            (_, Err(why)) if rule.about.is_some() => format!("{}; about: {why}", rule.name),
+            (Some(about), _) => format!("{} on {about}", rule.name),
+            (None, _) => rule.name.clone(),
         };
         self.step(Step::IncidentOpened { incident: Box::new(incident) }, &who, reason);
         self.contribute(id, hit, &who);
@@ -148,7 +173,7 @@ impl Cx<'_> {
     ) -> Incident {
         let book = set.rulebook_of(rule);
         let event = hit.event;
-        let about = self.about(hit);
+        let about = self.about_of(rule, set, hit).ok();
         let named = event.ci.best().map(str::to_owned);
         let names = self.bindings(hit.names);
         let ctx = Ctx { names: &names, ..Ctx::of(event, about, &self.state.cmdb, self.now) };
@@ -260,6 +285,10 @@ impl Cx<'_> {
     }
 
     fn join(&mut self, incident: Id, alert: &AlertKey, who: &str) {
+        // What stands for a record's step, or for what never came, is no alert.
+        if alert.source == OWN_RULEBOOK {
+            return;
+        }
         let known = self.state.incidents.get(&incident).is_some_and(|i| i.alerts.contains(alert));
         if !known {
             let full =

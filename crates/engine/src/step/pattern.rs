@@ -2,20 +2,24 @@
 //!
 //! Always in this order: when -> count, measure, all... -> for -> settle -> once -> action.
 
+mod absent;
 mod count;
+mod every;
 mod holds;
 mod measure;
+mod members;
 mod names;
 mod once;
 mod published;
 mod quiet;
 mod settle;
+pub(super) mod upon;
 mod window;
 
 use std::sync::Arc;
 
-use paramedic_model::{AlertKey, Names, OwnedEvent, Status, Window};
-use paramedic_rulebook::{Clear, EvalError, Matches, Pattern, Rule, RuleIx, RuleSet};
+use paramedic_model::{AlertKey, Autonomy, Kind, Names, OwnedEvent, Status, Window};
+use paramedic_rulebook::{Clear, EvalError, Matches, Pattern, Rule, RuleIx, RuleSet, Slot};
 use serde_json::{Value, json};
 
 use super::Cx;
@@ -72,8 +76,70 @@ enum Signal {
 }
 
 impl Cx<'_> {
+    /// Conditions of rules held, in the order of the rules.
+    pub(super) fn on_matches(&mut self, hit: Hit<'_>, matches: &Matches) {
+        let last_resort = self.fallbacks(matches);
+        if last_resort.is_empty() {
+            return self.on_these(hit, matches);
+        }
+        let keep = |ix: &RuleIx| !last_resort.contains(ix);
+        let mut first = matches.clone();
+        first.when.retain(|ix| keep(ix));
+        first.slots.retain(|(ix, _)| keep(ix));
+        let claimed = self.is_claimed(&first);
+        self.on_these(hit, &first);
+        if claimed {
+            return self.ignore("claimed by another rule");
+        }
+        let mut rest = matches.clone();
+        rest.when.retain(|ix| !keep(ix));
+        rest.slots.retain(|(ix, _)| !keep(ix));
+        self.on_these(hit, &rest);
+    }
+
+    /// Rules that are for what no other claims.
+    fn fallbacks(&self, matches: &Matches) -> Vec<RuleIx> {
+        let Some(evaluator) = self.evaluator(self.state.head.set) else { return Vec::new() };
+        let evaluator = evaluator.borrow();
+        let all = matches.when.iter().chain(matches.slots.iter().map(|(ix, _)| ix));
+        all.copied().filter(|ix| evaluator.set().rule(*ix).fallback).collect()
+    }
+
+    /// Whether a rule that does more than observe matched.
+    fn is_claimed(&self, matches: &Matches) -> bool {
+        let Some(evaluator) = self.evaluator(self.state.head.set) else { return false };
+        let evaluator = evaluator.borrow();
+        let set = evaluator.set();
+        let mut all = matches.when.iter().chain(matches.slots.iter().map(|(ix, _)| ix));
+        all.any(|ix| set.autonomy(set.rulebook_of(set.rule(*ix))) > Autonomy::Observe)
+    }
+
+    fn on_these(&mut self, hit: Hit<'_>, matches: &Matches) {
+        let (mut whens, mut slots) = (&matches.when[..], &matches.slots[..]);
+        loop {
+            let next = [whens.first().copied(), slots.first().map(|(ix, _)| *ix)].into_iter().flatten().min();
+            let Some(ix) = next else { return };
+            if let Some((first, rest)) = whens.split_first()
+                && *first == ix
+            {
+                whens = rest;
+                self.on_match(hit, ix);
+                continue;
+            }
+            let n = slots.iter().take_while(|(of, _)| *of == ix).count();
+            let (these, rest) = slots.split_at(n);
+            slots = rest;
+            let parts: Vec<Slot> = these.iter().map(|(_, slot)| *slot).collect();
+            if parts.iter().any(|slot| *slot != Slot::Alive)
+                && let Some(which) = self.which(hit, ix)
+            {
+                self.on_parts(&which, hit, &parts);
+            }
+        }
+    }
+
     /// A rule's `when` held.
-    pub(super) fn on_match(&mut self, hit: Hit<'_>, ix: RuleIx) {
+    fn on_match(&mut self, hit: Hit<'_>, ix: RuleIx) {
         let Some(which) = self.which(hit, ix) else { return };
         let (signal, names) = if let Some(counting) = counting(which.rule()) {
             self.on_counted(&which, hit, counting)
@@ -82,6 +148,7 @@ impl Cx<'_> {
         } else if matches!(which.rule().pattern, Pattern::Event { .. }) {
             (Signal::Fires, Names::new())
         } else {
+            // What should not be absent, and has come, was seen before.
             return;
         };
         // Now it is more than a sample: an alert, that ends with its incident.
@@ -92,9 +159,15 @@ impl Cx<'_> {
         self.on_signal(&which, Hit { names: &names, ..hit }, signal);
     }
 
-    /// Whether all that these rules do with an event is to count or measure it.
-    pub(super) fn only_samples(&self, matches: &Matches) -> bool {
-        self.all_rules(matches, |rule| matches!(rule.pattern, Pattern::Count { .. } | Pattern::Measure { .. }))
+    /// Whether an event that matched so is an alert, and not only a sample or a sign of life.
+    pub(super) fn is_alert(&self, event: &OwnedEvent, matches: &Matches) -> bool {
+        let of_parts = matches.slots.iter().any(|(_, slot)| *slot != Slot::Alive);
+        of_parts
+            || !self.all_rules(matches, |rule| match rule.pattern {
+                Pattern::Absent { .. } => true,
+                Pattern::Count { .. } | Pattern::Measure { .. } => event.kind != Kind::Alert,
+                _ => false,
+            })
     }
 
     /// Whether all rules whose `when` held are so.
@@ -169,8 +242,11 @@ impl Cx<'_> {
             self.end_window(self.window_id(which, Window::ONCE));
         }
         match &rule.pattern {
-            Pattern::Count { .. } => self.end_window(self.window_id(which, Window::COUNT)),
+            Pattern::Count { .. } | Pattern::Upon { count: Some(_), .. } => {
+                self.end_window(self.window_id(which, Window::COUNT))
+            }
             Pattern::Measure { .. } => self.end_window(self.window_id(which, Window::MEASURE)),
+            Pattern::Members { .. } => self.end_window(self.window_id(which, Window::MEMBERS)),
             _ => {}
         }
     }
@@ -179,7 +255,7 @@ impl Cx<'_> {
 fn counting(rule: &Rule) -> Option<Counting> {
     match rule.pattern {
         Pattern::Count { at_least, within, distinct, .. } => Some(Counting { at_least, within, distinct }),
-        _ => None,
+        _ => upon::counted(rule),
     }
 }
 

@@ -47,13 +47,27 @@ impl Cx<'_> {
             if next > 0 && autonomy <= Autonomy::Record {
                 return;
             }
-            match self.make_run(incident, &set, &rule, step, next, autonomy) {
+            let made = match self.is_step_wanted(incident, &set, step) {
+                Ok(()) => self.make_run(incident, &set, &rule, step, next, autonomy),
+                Err(why) => Err(why),
+            };
+            match made {
                 Ok(run) => return self.decide_run(run, next, &who),
                 Err(why) => {
                     let reason = why.clone();
                     self.step(Step::RemedySkipped { incident: id, index: next, why }, &who, reason);
                 }
             }
+        }
+    }
+
+    /// Asked when it is the step's turn; what is unknown is no.
+    fn is_step_wanted(&self, incident: &Incident, set: &RuleSet, step: &RemedyStep) -> Result<(), String> {
+        let Some(expr) = step.only_if else { return Ok(()) };
+        match self.with_event(incident, set, |evaluator, ctx| evaluator.condition(expr, ctx)) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err("its only_if does not hold".to_owned()),
+            Err(why) => Err(format!("its only_if: {why}")),
         }
     }
 
@@ -177,7 +191,8 @@ impl Cx<'_> {
         let event = incident.event.as_deref().ok_or("the event that opened the incident is not kept")?;
         let about = incident.ci.and_then(|id| self.state.cmdb.get(id));
         let names = self.bindings(&incident.names);
-        let ctx = Ctx { names: &names, ..Ctx::of(event, about, &self.state.cmdb, self.now) };
+        let lookups = self.lookups();
+        let ctx = Ctx { names: &names, lookups: Some(&lookups), ..Ctx::of(event, about, &self.state.cmdb, self.now) };
         f(&mut evaluator.borrow_mut(), &ctx).map_err(|e| e.to_string())
     }
 

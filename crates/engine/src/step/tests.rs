@@ -1,15 +1,20 @@
 //! What `step` decides, told as facts; and its laws, on random histories.
 
+mod absences;
+mod actions;
 mod alerts;
 mod counts;
 mod holds;
 mod incidents;
 mod law;
 mod measures;
+mod members;
 mod people;
 mod remedies;
 mod restart;
 mod rules;
+mod schedules;
 mod settles;
 mod sources;
+mod upons;
 mod world;

@@ -66,7 +66,7 @@ impl Cx<'_> {
 }
 
 /// A change of this CI that changes nothing yet.
-fn bare(ci: &Ci) -> Ci {
+pub(super) fn bare(ci: &Ci) -> Ci {
     Ci {
         id: ci.id,
         class: ci.class.clone(),

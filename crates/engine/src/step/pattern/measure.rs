@@ -1,7 +1,7 @@
 //! `measure`: a number computed over a sliding window of twelve panes.
 
 use paramedic_model::{Kind, Named, Names, Pane, Span, Timestamp, Window, WindowBody};
-use paramedic_rulebook::{Measured, rules::Bound};
+use paramedic_rulebook::{Comparison, Measured};
 
 use super::{Cx, Hit, Signal, Which};
 
@@ -14,7 +14,7 @@ pub(super) struct Measuring {
     pub(super) measured: Measured,
     pub(super) of: paramedic_rulebook::ExprIx,
     pub(super) over: Span,
-    pub(super) is: Bound,
+    pub(super) is: Comparison,
 }
 
 impl Cx<'_> {

@@ -40,7 +40,7 @@ impl Cx<'_> {
         }
     }
 
-    /// The CI that a rule is about.
+    /// The CI that an event names.
     pub(in crate::step) fn about(&self, hit: Hit<'_>) -> Option<&Ci> {
         self.state.cmdb.identify(&hit.event.ci).ok()
     }

@@ -1,6 +1,6 @@
 //! Windows come, change and go: always by a mark, never more than the cap.
 
-use paramedic_model::{AlertKey, Id, TimerKind, Window, WindowBody};
+use paramedic_model::{AlertKey, Id, TimerKind, Timestamp, Window, WindowBody};
 use paramedic_rulebook::Clear;
 use serde_json::json;
 
@@ -17,6 +17,11 @@ impl Cx<'_> {
 
     /// The window remembers this from now on. Beyond the cap the one that changed least recently gives way.
     pub(super) fn put_window(&mut self, which: &Which, body: WindowBody) {
+        self.put_window_as_of(which, body, self.now);
+    }
+
+    /// As [`Cx::put_window`], and its place among the others is as of then.
+    pub(super) fn put_window_as_of(&mut self, which: &Which, body: WindowBody, touched: Timestamp) {
         let id = self.window_id(which, body.purpose());
         let opened = match self.state.windows.get(&id) {
             Some(known) => known.opened,
@@ -33,7 +38,7 @@ impl Cx<'_> {
             shape: rule.shape,
             by: which.by.clone(),
             opened,
-            touched: self.now,
+            touched,
             body,
         };
         self.mark(Mark::WindowChanged { window: Box::new(window) });
@@ -104,12 +109,15 @@ impl Cx<'_> {
                 Some(measuring) => self.on_measure_due(&window, &which, measuring),
                 None => self.end_window(id),
             },
+            WindowBody::Members { .. } => self.on_members_due(&window, &which),
+            WindowBody::Schedule { .. } => self.on_schedule_due(&window, &which),
+            WindowBody::Feed { .. } => self.on_feed_due(&window, &which),
             WindowBody::Settle { events, n } => self.on_settled(&window, &which, events, *n),
             WindowBody::Quiet { last, at } => match which.rule().clear {
                 Some(Clear::Quiet(span)) => self.on_quiet_due(&window, &which, last, *at, span),
                 _ => self.end_window(id),
             },
-            WindowBody::Once { .. } => self.end_window(id),
+            WindowBody::Once { .. } | WindowBody::Absent { .. } => self.end_window(id),
         }
     }
 }

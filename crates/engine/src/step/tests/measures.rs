@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use paramedic_model::Span;
-use paramedic_rulebook::{Measured, Pattern, RuleSet, Comparison};
+use paramedic_rulebook::{Comparison, Measured, Pattern, RuleSet};
 
 use super::rules::{expr, rule, set, shaped};
 use super::world::{World, disk};

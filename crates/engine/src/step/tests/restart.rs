@@ -9,7 +9,7 @@ use paramedic_model::{
     Relation, RunReport, RunState, Severity, Span, Status, Timestamp,
 };
 use paramedic_rulebook::{
-    CiFilter, Clear, Measured, Member, Pattern, RuleSet, Template, TemplatePart, Together, Comparison,
+    CiFilter, Clear, Comparison, Measured, Member, Pattern, RuleSet, Template, TemplatePart, Together,
 };
 use proptest::prelude::*;
 
@@ -107,6 +107,25 @@ const WAITS: &str = "
       event.type == \"down\"
     by: [event.ci]
     incident: { summary: missed, close_after: 2m }
+  - rule: told
+    when: |
+      event.type == \"disk\" && event.value >= 80
+    by: [event.ci]
+    once: 1m
+    only_if: about.criticality == 1 || event.value > 85
+    notify: { to: desk, summary: told }
+    ci: { attributes: { fill: = event.value } }
+  - rule: upon
+    upon: incident.opened
+    when: incident.rule == \"down\" || incident.rule == \"lasts\"
+    by: [incident.rule]
+    incident: { summary: upon, close_after: 2m }
+  - rule: rest
+    fallback: true
+    when: |
+      event.type == \"down\"
+    by: [event.ci]
+    notify: { to: desk, summary: rest }
   - rule: measures
     when: |
       event.type == \"disk\"

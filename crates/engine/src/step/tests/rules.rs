@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use paramedic_model::Digest;
-use paramedic_rulebook::{ExprIx, ExprText, Rule, RuleSet, load};
+use paramedic_rulebook::{ExprIx, ExprText, Rule, RuleSet, load_all_words};
 use serde_json::json;
 
 const PLAYBOOKS: &str = "
@@ -31,7 +31,7 @@ pub(super) fn sets(books: &[(&str, &str, &str)]) -> Arc<RuleSet> {
         );
         sources.insert(format!("{name}.yaml"), format!("{head}{}", rules.trim_start_matches('\n')));
     }
-    let loaded = load(&sources);
+    let loaded = load_all_words(&sources);
     let Some(set) = loaded.set else { panic!("{:#?}", loaded.diagnostics) };
     Arc::new(set)
 }

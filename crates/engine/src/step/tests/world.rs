@@ -449,6 +449,11 @@ impl E {
         self
     }
 
+    pub(super) fn label(mut self, name: &'static str, value: &'static str) -> Self {
+        self.event.labels = paramedic_model::Labels::new(vec![(name.into(), value.into())]);
+        self
+    }
+
     pub(super) fn no_value(mut self) -> Self {
         self.event.value = None;
         self

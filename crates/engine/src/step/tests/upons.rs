@@ -1,0 +1,130 @@
+//! `upon`: a record's step is an input too.
+
+use paramedic_model::{CmdbDelta, InboxBody, RunState};
+
+use super::rules::{PLAIN, set};
+use super::world::{SCOPE, World, disk, firing, resolved, server};
+
+fn with(more: &str) -> String {
+    format!("{PLAIN}{more}")
+}
+
+#[test]
+fn an_incident_that_opens_resolves_or_reopens_is_told() {
+    let rules = with(
+        "
+  - rule: opened
+    upon: incident.opened
+    when: incident.rule == \"down\" && incident.priority <= 4
+    notify: { to: desk, summary: \"new: {incident.summary}\" }
+  - rule: resolved
+    upon: incident.resolved
+    notify: { to: desk, summary: \"over: {incident.summary}\" }
+  - rule: reopened
+    upon: incident.reopened
+    notify: { to: desk, summary: \"again: {incident.summary}\" }
+  - rule: closed
+    upon: incident.closed
+    notify: { to: desk, summary: \"closed: {incident.summary}\" }
+",
+    );
+    let mut w = World::new(set("record", &rules));
+    w.event(firing("web-1")).at("1m").event(resolved("web-1")).at("2m").event(firing("web-1").began("2m"));
+    assert_eq!(w.pages(), ["desk: new: web-1 is down", "desk: over: web-1 is down", "desk: again: web-1 is down"]);
+    w.event(resolved("web-1")).at("3d");
+    assert_eq!(w.pages()[4], "desk: closed: web-1 is down");
+}
+
+#[test]
+fn many_incidents_are_one_of_their_own() {
+    let rules = with(
+        "
+  - rule: many
+    upon: incident.opened
+    when: incident.rule == \"down\"
+    by: [incident.rule]
+    count: { at_least: 3, within: 5m, distinct: { incident.about: 3 } }
+    incident: { summary: many are down }
+",
+    );
+    let mut w = World::new(set("record", &rules));
+    w.event(firing("web-1")).event(firing("web-2")).at("4m").restart().event(firing("web-3"));
+    assert_eq!((w.opened(), w.incident().summary.as_str()), (4, "many are down"));
+}
+
+#[test]
+fn what_became_of_a_run_is_an_input() {
+    let rules = "
+  - rule: full
+    when: |
+      event.type == \"disk\"
+    by: [event.ci]
+    incident: { summary: full }
+    remedy:
+      - { playbook: clean, with: { mount: /var }, verify: { within: 1m } }
+  - rule: failed
+    upon: run.failed
+    when: run.playbook == \"clean\"
+    notify: { to: desk, summary: \"{run.playbook} failed on {run.target.name}\" }
+";
+    let mut w = World::new(set("auto", rules));
+    w.event(disk("web-1", 91)).report(RunState::Started).report(RunState::Failed);
+    assert_eq!(w.pages(), ["desk: clean failed on web-1"]);
+}
+
+#[test]
+fn a_ci_that_changes_and_an_alert_that_opens_are_inputs() {
+    let rules = with(
+        "
+  - rule: changed
+    upon: ci.changed
+    when: ci.environment == \"production\"
+    notify: { to: desk, summary: \"{ci.name} has changed\" }
+  - rule: alert
+    upon: alert.opened
+    notify: { to: desk, summary: \"an alert\" }
+",
+    );
+    let mut w = World::new(set("record", &rules));
+    let mut ci = server(SCOPE, "web-1");
+    w.inbox(InboxBody::Cmdb(CmdbDelta { by: "ann".into(), cis: vec![ci.clone()], relations: vec![] }));
+    assert!(w.pages().is_empty(), "it is in test");
+    ci.environment = Some("production".into());
+    w.inbox(InboxBody::Cmdb(CmdbDelta { by: "ann".into(), cis: vec![ci], relations: vec![] }));
+    assert_eq!(w.pages(), ["desk: web-1 has changed"]);
+    w.event(firing("web-2"));
+    assert_eq!(w.pages().len(), 2);
+}
+
+#[test]
+fn rules_that_trigger_each_other_are_cut_and_somebody_is_told() {
+    let rules = with(
+        "
+  - rule: echo
+    upon: incident.opened
+    by: [incident.id]
+    incident: { summary: echo }
+",
+    );
+    let mut w = World::new(set("record", &rules));
+    w.event(firing("web-1"));
+    let own = w.incident();
+    assert_eq!((w.opened(), own.rule.as_str()), (10, "rules that trigger each other"));
+    assert_eq!(w.pages().len(), 1);
+    w.event(firing("web-2"));
+    assert_eq!(w.opened(), 19, "one such incident is enough");
+}
+
+#[test]
+fn what_only_would_have_been_is_no_cause_of_what_is() {
+    let echo = "
+  - rule: echo
+    upon: incident.opened
+    when: incident.rule == \"down\"
+    by: [incident.id]
+    incident: { summary: echo }
+";
+    let mut w = World::new(super::rules::sets(&[("a", "observe", PLAIN), ("b", "record", echo)]));
+    w.event(firing("web-1"));
+    assert_eq!(w.opened(), 1);
+}
