@@ -3,7 +3,7 @@
 .PHONY: help demo build test chaos lint bench fuzz clean-data
 
 CARGO ?= cargo
-BENCHES := pipeline dispatch stateful startup recovery nodes storm
+BENCHES := pipeline dispatch stateful startup recovery nodes storm rules
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -175,6 +175,9 @@ pub(crate) struct CheckArgs {
     /// How to print
     #[arg(long, value_enum, default_value = "human")]
     pub(crate) format: Format,
+    /// Say by what each condition is found, and why one is asked for every event
+    #[arg(long)]
+    pub(crate) explain_index: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -120,6 +120,7 @@ impl Matcher {
         metrics: Metrics,
         older_rules: bool,
     ) -> Self {
+        metrics.rules_unindexed.set(unindexed(&evaluator));
         Self {
             feeds: Vec::new(),
             webhooks,
@@ -198,6 +199,10 @@ impl Matcher {
             self.clock = cap;
         }
         out.inputs = self.inputs.clone();
+        let asked = self.evaluator.take_asked();
+        self.metrics.conditions_asked.with_label_values(&["index"]).inc_by(asked.indexed);
+        self.metrics.conditions_asked.with_label_values(&["always"]).inc_by(asked.unindexed);
+        self.metrics.condition_scripts.inc_by(asked.scripts);
         for (source, (matched, filtered)) in self.tallies.drain(..) {
             self.metrics.inputs.with_label_values(&[source.as_str(), "matched"]).inc_by(matched);
             self.metrics.inputs.with_label_values(&[source.as_str(), "filtered"]).inc_by(filtered);
@@ -235,6 +240,7 @@ impl Matcher {
                     && let Some(set) = self.sets.get(*set)
                 {
                     self.evaluator = Evaluator::new(set);
+                    self.metrics.rules_unindexed.set(unindexed(&self.evaluator));
                     self.older_rules = true;
                 }
                 let outcome = if body.is_operator() { "operator" } else { "report" };
@@ -338,6 +344,10 @@ impl Matcher {
             at: stamp,
         });
     }
+}
+
+fn unindexed(evaluator: &Evaluator) -> i64 {
+    i64::try_from(evaluator.unindexed_rules()).unwrap_or(i64::MAX)
 }
 
 /// In which scope an event is.

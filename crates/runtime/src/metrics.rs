@@ -36,6 +36,12 @@ pub struct Metrics {
     pub shards: IntGauge,
     /// 1 while a source is stopped or away, by source and partition.
     pub source_down: IntGaugeVec,
+    /// Rules of the active set with a condition that is asked for every event.
+    pub rules_unindexed: IntGauge,
+    /// Conditions asked, by how they were found: index, always.
+    pub conditions_asked: IntCounterVec,
+    /// Conditions for which Rhai ran: about a microsecond each, where a native one takes tens of nanoseconds.
+    pub condition_scripts: IntCounter,
 }
 
 impl Metrics {
@@ -72,7 +78,18 @@ impl Metrics {
         registry.register(Box::new(handed.clone()))?;
         let shards = IntGauge::new("paramedic_shards", "Shards that this engine owns")?;
         registry.register(Box::new(shards.clone()))?;
+        let rules_unindexed = IntGauge::new(
+            "paramedic_rules_unindexed",
+            "Rules with a condition that no index finds: it is asked for every event",
+        )?;
+        registry.register(Box::new(rules_unindexed.clone()))?;
+        let condition_scripts =
+            IntCounter::new("paramedic_condition_scripts_total", "Conditions for which Rhai ran, about 1 us each")?;
+        registry.register(Box::new(condition_scripts.clone()))?;
         Ok(Self {
+            rules_unindexed,
+            condition_scripts,
+            conditions_asked: counters("paramedic_conditions_asked_total", "Conditions asked about events", &["found"])?,
             inputs: counters("paramedic_inputs_total", "Inputs by source and outcome", &["source", "outcome"])?,
             lag: gauges("paramedic_source_lag", "Records not taken yet", &["source", "partition"])?,
             decisions: counters("paramedic_decisions_total", "Decisions by name", &["decision"])?,

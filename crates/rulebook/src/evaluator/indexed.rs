@@ -58,9 +58,12 @@ impl Evaluator {
             .collect()
     }
 
-    /// How many conditions are asked for every event.
-    pub fn unindexed(&self) -> usize {
-        self.index.always()
+    /// How many rules have a condition that is asked for every event.
+    pub fn unindexed_rules(&self) -> usize {
+        let conditions = self.conditions.iter().zip(self.index.filed());
+        let mut rules: Vec<RuleIx> = conditions.filter(|(_, f)| **f == Filed::Always).map(|(c, _)| c.rule).collect();
+        rules.dedup();
+        rules.len()
     }
 
     /// How often conditions were asked since this was last called.

@@ -1,0 +1,348 @@
+//! What rules cost: matching by how many there are, what no index finds, load and memory; and `paramedic replay
+//! --threads 1` over events of 400 bytes, JSON parsed. Prints one line of JSON a case. Needs no broker and no store.
+//!
+//! `cargo bench --bench rules [-- match | replay]`
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::hint::black_box;
+use std::io::Write as _;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Instant;
+
+use paramedic_formats::{Message, format};
+use paramedic_model::{OwnedEvent, Timestamp};
+use paramedic_rulebook::{Evaluator, RuleSet, load};
+use serde_json::{Value, json};
+
+/// As in the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Different events that are matched over and over.
+const EVENTS: usize = 20_000;
+/// Passes over them; the fastest counts, as the machine is shared.
+const ROUNDS: usize = 15;
+/// Events of a replay.
+const REPLAYED: u64 = 1_000_000;
+
+fn main() {
+    let only = std::env::args().skip(1).find(|a| !a.starts_with('-'));
+    let wanted = |part: &str| only.as_deref().is_none_or(|only| only == part);
+    if wanted("match") {
+        sizes();
+        unindexed();
+        alike();
+    }
+    if wanted("replay") {
+        replays();
+    }
+}
+
+/// Numbers that look random and are the same in every run (splitmix64).
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) % n as u64) as usize
+    }
+}
+
+/// The rules of a realistic mix speak of so many types.
+fn types(rules: usize) -> usize {
+    (rules / 10).max(2)
+}
+
+/// A realistic mix: most bind a type and a label and look at a value; some look at severities, texts, lists of types.
+fn mix(rules: usize) -> Vec<String> {
+    let mut dice = Dice(1);
+    (0..rules)
+        .map(|i| {
+            let type_ = format!("event.type == \"metric.{:04}\"", i % types(rules));
+            let team = format!("event.labels.team == \"team-{:02}\"", dice.below(40));
+            let value = format!("event.value >= {}", 90 + dice.below(10));
+            match dice.below(100) {
+                0..70 => format!("{type_} && {team} && {value}"),
+                70..80 => format!("{type_} && {value} && event.labels.env == \"production\""),
+                80..88 => format!("{type_} && event.severity >= CRITICAL && event.labels.site == \"site-{}\"", dice.below(9)),
+                88..93 => format!("{type_} && event.summary.contains(\"error {:03}\")", dice.below(500)),
+                93..96 => format!("{type_} && event.ci.starts_with(\"db-{:03}\") && {value}", dice.below(500)),
+                96..98 => format!("event.type in [\"metric.{:04}\", \"other.{i}\"] && {team} && {value}", i % types(rules)),
+                _ => format!("event.labels.job == \"job-{i}\" && event.value < 5"),
+            }
+        })
+        .collect()
+}
+
+fn set(conditions: &[String]) -> RuleSet {
+    let mut sources = BTreeMap::new();
+    for (n, part) in conditions.chunks(1_000).enumerate() {
+        let mut book = format!("rulebook: bench-{n:02}\nautonomy: record\nrules:\n");
+        for (i, condition) in part.iter().enumerate() {
+            let _ = write!(
+                book,
+                "  - rule: rule {i}\n    when: |\n      {condition}\n    by: [event.ci]\n    clear: |\n      \
+                 event.type == \"recovery\" && event.labels.rule == \"{n}/{i}\"\n    incident:\n      summary: \"{{event.type}} on {{event.ci}}\"\n"
+            );
+        }
+        sources.insert(format!("bench-{n:02}.yaml"), book);
+    }
+    let loaded = load(&sources);
+    loaded.set.unwrap_or_else(|| panic!("{}", loaded.diagnostics.iter().find(|d| d.is_error()).unwrap()))
+}
+
+/// One event of 400 bytes with six labels.
+fn line(i: u64, type_: &str, value: &str, severity: &str, dice: &mut Dice) -> String {
+    let mut text = format!(
+        "{{\"id\":\"{i:012}\",\"type\":\"{type_}\",\"kind\":\"metric\",\"ci\":\"web-{:04}.example.net\",\"severity\":\"{severity}\",\
+         \"status\":\"firing\",\"value\":{value},\"unit\":\"percent\",\"labels\":{{\"env\":\"production\",\"team\":\"team-{:02}\",\
+         \"site\":\"site-{}\",\"job\":\"node-exporter\",\"mount\":\"/var/lib/data\",\"cluster\":\"blue\"}},\"summary\":\"",
+        dice.below(1_000),
+        dice.below(40),
+        dice.below(9),
+    );
+    while text.len() < 398 {
+        text.push('x');
+    }
+    text + "\"}"
+}
+
+/// Every type is one of the rules'; about one in a thousand passes the rules' thresholds.
+fn lines(types: usize) -> Vec<String> {
+    let mut dice = Dice(2);
+    (0..EVENTS as u64)
+        .map(|i| {
+            let type_ = format!("metric.{:04}", dice.below(types));
+            let value = if dice.below(1_000) == 0 { 99 } else { dice.below(90) };
+            line(i, &type_, &value.to_string(), "warning", &mut dice)
+        })
+        .collect()
+}
+
+fn decoded(lines: &[String]) -> Vec<OwnedEvent> {
+    let native = format("paramedic").unwrap();
+    let mut events = Vec::new();
+    for line in lines {
+        (native.decode)(message(line), &mut events).unwrap();
+    }
+    events.into_iter().map(|e| e.into_owned()).collect()
+}
+
+fn message(line: &str) -> Message<'_> {
+    Message { source: "bench", headers: &[], payload: Some(line.as_bytes()), stamp: Timestamp::from_secs(1) }
+}
+
+/// Nanoseconds an event of the fastest round, and how many matched.
+fn matching(evaluator: &mut Evaluator, events: &[OwnedEvent]) -> (f64, usize) {
+    let mut matched = 0;
+    let nanos = fastest(|| {
+        matched = events.iter().filter(|event| !evaluator.matches(black_box(event)).is_empty()).count();
+    });
+    (nanos / events.len() as f64, matched)
+}
+
+/// The same with the decoding.
+fn decoding_and_matching(evaluator: &mut Evaluator, lines: &[String]) -> f64 {
+    let native = format("paramedic").unwrap();
+    let nanos = fastest(|| {
+        for line in lines {
+            let mut events = Vec::with_capacity(1);
+            (native.decode)(message(black_box(line)), &mut events).unwrap();
+            black_box(evaluator.matches(&events[0]));
+        }
+    });
+    nanos / lines.len() as f64
+}
+
+fn fastest(mut round: impl FnMut()) -> f64 {
+    let time = |_| {
+        let began = Instant::now();
+        round();
+        began.elapsed().as_nanos() as f64
+    };
+    (0..ROUNDS).map(time).fold(f64::INFINITY, f64::min)
+}
+
+fn sizes() {
+    let mut of_ten = (0.0, 0.0);
+    for rules in [10, 100, 1_000, 10_000] {
+        let conditions = mix(rules);
+        let before = resident_kib();
+        let began = Instant::now();
+        let set = Arc::new(set(&conditions));
+        let load_ms = began.elapsed().as_millis() as u64;
+        let held = resident_kib();
+        let began = Instant::now();
+        let mut evaluator = Evaluator::new(set);
+        let compile_ms = began.elapsed().as_millis() as u64;
+        let compiled = resident_kib();
+        let lines = lines(types(rules));
+        let events = decoded(&lines);
+        let (matching, matched) = matching(&mut evaluator, &events);
+        let with_decoding = decoding_and_matching(&mut evaluator, &lines);
+        if rules == 10 {
+            of_ten = (matching, with_decoding);
+        }
+        let asked = evaluator.take_asked();
+        let passes = (ROUNDS * 2 * EVENTS) as f64;
+        tell(json!({"case": "mix", "rules": rules, "match_ns": round(matching), "decode_and_match_ns": round(with_decoding),
+            "match_to_ten": round(matching / of_ten.0), "decode_and_match_to_ten": round(with_decoding / of_ten.1),
+            "matched_of_20000": matched, "candidates_an_event": round((asked.indexed + asked.unindexed) as f64 / passes),
+            "load_ms": load_ms, "compile_ms": compile_ms, "set_mib": mib(before, held), "compiled_mib": mib(held, compiled)}));
+    }
+}
+
+/// 20 rules that no index finds, beside 1,000 that it does: natively evaluated ones, and ones that need Rhai.
+fn unindexed() {
+    let lines = lines(types(1_000));
+    let events = decoded(&lines);
+    let mut none = 0.0;
+    for (case, condition) in [
+        ("none", ""),
+        ("native", "!(event.type == \"metric.N\") && !(event.value < 1000N)"),
+        ("rhai", "event.summary.split(\"-\").len() > 1N"),
+    ] {
+        let mut conditions = mix(1_000);
+        if !condition.is_empty() {
+            conditions.extend((0..20).map(|i| condition.replace('N', &i.to_string())));
+        }
+        let mut evaluator = Evaluator::new(Arc::new(set(&conditions)));
+        assert_eq!(evaluator.unindexed_rules(), conditions.len() - 1_000);
+        let (matching, _) = matching(&mut evaluator, &events);
+        if case == "none" {
+            none = matching;
+        }
+        tell(json!({"case": "20 unindexed", "they_are": case, "match_ns": round(matching),
+            "share": round((matching - none) / matching), "ns_each": round((matching - none) / 20.0)}));
+    }
+}
+
+/// 10,000 rules of one type that differ in one test only. About one of them holds for one event in a thousand.
+fn alike() {
+    let value = |i: usize| format!("event.value >= {}", 100 + i);
+    let between = |i: usize| format!("event.value > {0} && event.value <= {0}.5", 100 + i);
+    let start = |i: usize| format!("event.ci.starts_with(\"web-{i:05}\")");
+    let inside = |i: usize| format!("event.summary.contains(\"error {i:05}\")");
+    let regex = |i: usize| format!("event.summary.matches(\"error {i:05} of [a-z]+\")");
+    let cases: [(&str, &dyn Fn(usize) -> String); 5] =
+        [("threshold", &value), ("range", &between), ("prefix", &start), ("substring", &inside), ("regex", &regex)];
+    for (case, condition) in cases {
+        let mut of_ten = 0.0;
+        for rules in [10, 10_000] {
+            let conditions: Vec<String> =
+                (0..rules).map(|i| format!("event.type == \"metric.0000\" && {}", condition(i))).collect();
+            let mut evaluator = Evaluator::new(Arc::new(set(&conditions)));
+            assert_eq!(evaluator.unindexed_rules(), 0);
+            let events = decoded(&lines(1));
+            let (matching, _) = matching(&mut evaluator, &events);
+            if rules == 10 {
+                of_ten = matching;
+            }
+            tell(json!({"case": "alike", "differ_in": case, "rules": rules, "match_ns": round(matching),
+                "to_ten": round(matching / of_ten)}));
+        }
+    }
+}
+
+/// `paramedic replay --threads 1`. One event in a thousand matches.
+fn replays() {
+    for rules in [100, 1_000, 10_000] {
+        let conditions: Vec<String> = (0..rules)
+            .map(|i| format!("event.type == \"metric.{i:05}\" && event.severity == CRITICAL && event.value > 90"))
+            .collect();
+        let event = |i: u64, dice: &mut Dice| {
+            let type_ = format!("metric.{:05}", dice.below(rules));
+            let hit = i % 1_000 == 0;
+            let severity = if hit || dice.below(10) == 0 { "critical" } else { "warning" };
+            let value = if hit { 95 } else { dice.below(90) };
+            line(i, &type_, &value.to_string(), severity, dice)
+        };
+        replay("type, severity and value", &conditions, event);
+    }
+    for rules in [100, 1_000] {
+        let conditions: Vec<String> =
+            (0..rules).map(|i| format!("event.value >= {0} && event.value < {0}.5", 1_000 + i)).collect();
+        let event = |i: u64, dice: &mut Dice| {
+            let value = if i % 1_000 == 0 { 1_000 + dice.below(rules) } else { dice.below(1_000) };
+            line(i, "metric.00000", &value.to_string(), "warning", dice)
+        };
+        replay("range on one field", &conditions, event);
+    }
+}
+
+fn replay(case: &str, conditions: &[String], mut event: impl FnMut(u64, &mut Dice) -> String) {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = folder.path().join("rules");
+    std::fs::create_dir_all(&rules).unwrap();
+    for (path, text) in &set(conditions).sources {
+        std::fs::write(rules.join(path), text).unwrap();
+    }
+    let path = folder.path().join("events.jsonl");
+    let mut file = std::io::BufWriter::new(std::fs::File::create(&path).unwrap());
+    let (mut dice, mut bytes) = (Dice(3), 0);
+    for i in 0..REPLAYED {
+        let line = event(i, &mut dice);
+        bytes += line.len();
+        writeln!(file, "{line}").unwrap();
+    }
+    file.flush().unwrap();
+    let mut best: Option<(u64, f64, Value)> = None;
+    for _ in 0..3 {
+        let before = cpu_seconds();
+        let out = Command::new(env!("CARGO_BIN_EXE_paramedic"))
+            .args(["replay", "--threads", "1", "--json", "--rules"])
+            .arg(&rules)
+            .arg("--events")
+            .arg(&path)
+            .output()
+            .unwrap();
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        let report: Value = serde_json::from_slice(&out.stdout).unwrap();
+        let took = report["duration_ms"].as_u64().unwrap();
+        if best.as_ref().is_none_or(|(ms, ..)| took < *ms) {
+            best = Some((took, cpu_seconds() - before, report));
+        }
+    }
+    let (ms, cpu, report) = best.unwrap();
+    assert_eq!(report["events"], REPLAYED);
+    assert_eq!(report["matched"], REPLAYED / 1_000, "one in a thousand");
+    tell(json!({"case": "replay", "of": case, "rules": conditions.len(), "bytes_an_event": bytes as u64 / REPLAYED,
+        "events_per_s": REPLAYED * 1_000 / ms, "cpu_us_an_event": round(cpu * 1e6 / REPLAYED as f64),
+        "matched": report["matched"]}));
+}
+
+fn tell(mut line: Value) {
+    line["bench"] = json!("rules");
+    println!("{line}");
+}
+
+fn round(x: f64) -> f64 {
+    (x * 100.0).round() / 100.0
+}
+
+fn mib(from_kib: u64, to_kib: u64) -> f64 {
+    round(to_kib.saturating_sub(from_kib) as f64 / 1024.0)
+}
+
+/// Resident memory of this process.
+fn resident_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|l| l.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// Processor time of the children that have ended, rule loading included.
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let after_name = stat.rsplit(')').next().unwrap();
+    let fields: Vec<&str> = after_name.split_whitespace().collect();
+    let ticks: f64 = [fields[13], fields[14]].iter().map(|t| t.parse::<f64>().unwrap()).sum();
+    ticks / 100.0
+}
