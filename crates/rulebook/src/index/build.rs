@@ -7,7 +7,7 @@ use super::keys::{Clause, Conjunct, Key, Test, conjuncts};
 use super::ranges::Ranges;
 use super::table::Table;
 use super::texts::{Affixes, Inside};
-use super::{Child, Filed, Hit, Index, Labels, Node, Tests};
+use super::{Child, Filed, Hit, Index, Labels, Node, Others, Tests};
 use crate::condition::{Cond, Term, Where};
 use crate::value::Path;
 
@@ -235,14 +235,16 @@ impl Tests {
             }
         }
         let inside = of_place(Where::Anywhere);
-        Self {
-            equal: Table::new(equal),
-            starts: Affixes::new(&of_place(Where::Start)),
-            ends: Affixes::new(&of_place(Where::End)),
-            inside: (!inside.is_empty()).then(|| Box::new(Inside::new(&inside))),
-            numbers: Ranges::new(numbers),
-            severities: severities.into_iter().collect(),
-            there: there.into(),
-        }
+        let others = (equal.len() < keys.len()).then(|| {
+            Box::new(Others {
+                starts: Affixes::new(&of_place(Where::Start)),
+                ends: Affixes::new(&of_place(Where::End)),
+                inside: (!inside.is_empty()).then(|| Box::new(Inside::new(&inside))),
+                numbers: Ranges::new(numbers),
+                severities: severities.into_iter().collect(),
+                there: there.into(),
+            })
+        });
+        Self { equal: Table::new(equal), others }
     }
 }

@@ -80,10 +80,15 @@ struct Labels {
     tests: Box<[Tests]>,
 }
 
-/// What is asked about one value.
+/// What is asked about one value. Mostly it is equality.
 #[derive(Debug)]
 struct Tests {
     equal: Table,
+    others: Option<Box<Others>>,
+}
+
+#[derive(Debug)]
+struct Others {
     starts: Affixes,
     ends: Affixes,
     inside: Option<Box<Inside>>,
@@ -165,6 +170,19 @@ impl Labels {
 
 impl Tests {
     fn find(&self, value: &Val<'_>, index: &Index, event: &Event<'_>, found: &mut Found) {
+        if let Val::Text(text) = value
+            && let Some(child) = self.equal.get(text.as_bytes())
+        {
+            index.follow(child, event, found);
+        }
+        if let Some(others) = &self.others {
+            others.find(value, index, event, found);
+        }
+    }
+}
+
+impl Others {
+    fn find(&self, value: &Val<'_>, index: &Index, event: &Event<'_>, found: &mut Found) {
         match value {
             Val::Missing => return,
             Val::Text(text) => self.find_text(text, index, event, found),
@@ -188,9 +206,6 @@ impl Tests {
     }
 
     fn find_text(&self, text: &str, index: &Index, event: &Event<'_>, found: &mut Found) {
-        if let Some(child) = self.equal.get(text.as_bytes()) {
-            index.follow(child, event, found);
-        }
         if !self.starts.is_empty() {
             self.starts.starting(text, &mut |child| index.follow(child, event, found));
         }
