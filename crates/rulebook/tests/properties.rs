@@ -8,8 +8,18 @@ use paramedic_rulebook::{Bindings, Bound, Evaluator, RuleIx, Slot, load, load_al
 use proptest::prelude::*;
 
 const NUMBERS: [&str; 12] = [
-    "-2", "-1.5", "0", "0.0", "1", "1.0", "2.5", "9007199254740992", "9007199254740992.0", "9007199254740993",
-    "9223372036854775807", "9223372036854775808.0",
+    "-2",
+    "-1.5",
+    "0",
+    "0.0",
+    "1",
+    "1.0",
+    "2.5",
+    "9007199254740992",
+    "9007199254740992.0",
+    "9007199254740993",
+    "9223372036854775807",
+    "9223372036854775808.0",
 ];
 
 fn atom() -> impl Strategy<Value = String> {
@@ -19,12 +29,22 @@ fn atom() -> impl Strategy<Value = String> {
     let sign = prop::sample::select(vec!["==", "!=", "<", "<=", ">", ">="]);
     let number = prop::sample::select(NUMBERS.as_slice());
     let of_text = prop::sample::select(vec![
-        "event.summary", "event.ci", "event.type", "event.labels.x", "event.host", "event.summary.to_lower()",
+        "event.summary",
+        "event.ci",
+        "event.type",
+        "event.labels.x",
+        "event.host",
+        "event.summary.to_lower()",
         "(event.labels.y ?? \"ab\")",
     ]);
     let of_number = prop::sample::select(vec![
-        "event.value", "event.value", "event.threshold", "num(event.labels.x)", "(event.value ?? 1)",
-        "event.value - event.threshold", "event.summary.len()",
+        "event.value",
+        "event.value",
+        "event.threshold",
+        "num(event.labels.x)",
+        "(event.value ?? 1)",
+        "event.value - event.threshold",
+        "event.summary.len()",
     ]);
     let place = prop::sample::select(vec!["contains", "starts_with", "ends_with"]);
     let severity = prop::sample::select(vec!["INFO", "WARNING", "MAJOR", "CRITICAL"]);
@@ -176,9 +196,8 @@ proptest! {
 fn ten_thousand_numeric_rules_on_one_field_are_all_right() {
     const EDGE: i64 = 1 << 53;
     // Twice each threshold: halves are written as floats, whole numbers as integers and floats in turn.
-    let doubled: Vec<i128> = (0..10_000i128)
-        .map(|i| if i % 3 == 2 { (i128::from(EDGE) + i - 5_000) * 2 } else { i - 5_000 })
-        .collect();
+    let doubled: Vec<i128> =
+        (0..10_000i128).map(|i| if i % 3 == 2 { (i128::from(EDGE) + i - 5_000) * 2 } else { i - 5_000 }).collect();
     let written = |i: usize, twice: i128| match twice % 2 {
         0 if i % 2 == 0 || twice > 1 << 40 => format!("{}", twice / 2),
         _ => format!("{:.1}", twice as f64 / 2.0),

@@ -89,7 +89,11 @@ impl Metrics {
         Ok(Self {
             rules_unindexed,
             condition_scripts,
-            conditions_asked: counters("paramedic_conditions_asked_total", "Conditions asked about events", &["found"])?,
+            conditions_asked: counters(
+                "paramedic_conditions_asked_total",
+                "Conditions asked about events",
+                &["found"],
+            )?,
             inputs: counters("paramedic_inputs_total", "Inputs by source and outcome", &["source", "outcome"])?,
             lag: gauges("paramedic_source_lag", "Records not taken yet", &["source", "partition"])?,
             decisions: counters("paramedic_decisions_total", "Decisions by name", &["decision"])?,

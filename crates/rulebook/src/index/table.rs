@@ -117,7 +117,8 @@ mod tests {
     fn every_key_is_found_and_nothing_else() {
         for n in [0, 1, 2, 7, 1000] {
             let long = |i| format!("a metric with a long name.{i}");
-            let keys: Vec<String> = (0..n).map(|i| if i % 3 == 0 { long(i) } else { format!("metric.{i:04}") }).collect();
+            let keys: Vec<String> =
+                (0..n).map(|i| if i % 3 == 0 { long(i) } else { format!("metric.{i:04}") }).collect();
             let table = Table::new(keys.iter().zip(0..).map(|(k, i)| (k.as_str(), Child::of_hit(i))));
             for (key, i) in keys.iter().zip(0..) {
                 assert_eq!(table.get(key.as_bytes()), Some(Child::of_hit(i)));
