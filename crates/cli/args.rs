@@ -203,10 +203,11 @@ pub(crate) enum Format {
             event: { type: disk.used_pct, kind: metric, ci: web-1, value: 61, labels: { mount: /var } }\n    \
           - at: 4m\n      \
             expect: { incident: { state: resolved, close_code: Solution provided }, pages: 0 }\n\n\
-        Only what is written is compared. Time is virtual; rulebooks are granted what they ask.\n\
-        Coverage: which rules fire, which of their members, remedies and escalation steps happen, and whether `clear`\n\
-        ever ends an incident. It is printed, and fails nothing without --coverage.\n\n\
-        Exit codes: 0 all passed, 1 a scenario failed or too little is reached, 2 a file is not written as a scenario."
+        Only what is written is compared. Time is virtual; rulebooks are granted what they ask.\n\n\
+        Coverage: which rules fire, which of their members, remedies and escalation steps happen,\n\
+        and whether `clear` ever ends an incident. It fails nothing without --coverage.\n\n\
+        Exit codes: 0 all passed, 1 a scenario failed or too little is reached, 2 a file is not\n\
+        written as a scenario."
 )]
 pub(crate) struct TestArgs {
     /// Folders of rulebooks with their scenarios (*.test.yaml)
@@ -227,6 +228,22 @@ pub(crate) struct TestArgs {
 }
 
 #[derive(Args)]
+#[command(
+    after_long_help = "Runs report success after a second (--runs ok), failure (fail) or never (silent); evidence\n\
+        comes from the events only. Rulebooks are granted what they ask. The figures depend on the\n\
+        events, the rules and the options, never on --threads or --batch.\n\n\
+        Before a changed rulebook goes live, try it on last week's events against the one that is live:\n\n  \
+        paramedic replay --rules new/ --against rules/ --events week.jsonl --json difference.json\n\n\
+        Both go over the events together, in one pass. Printed and written is what differs:\n  \
+        opened, missed   incidents that only --rules opens, and that only --against opens\n  \
+        merged, split    what is one incident under --rules and several under --against; the reverse\n  \
+        priority         an incident of both has another one\n  \
+        changed          an incident of both is opened, ended or told otherwise\n  \
+        run, page        that only one of them decides\n\n\
+        each with the events that made the difference. Incidents are matched by what they are about\n\
+        (rulebook, rule and `by`, or the given key, or the event that opened them), not by id.\n\n\
+        Exit codes: 0 well, or no difference; 1 a difference (also of --journal); 2 could not run."
+)]
 pub(crate) struct ReplayArgs {
     /// Folder of rulebooks
     #[arg(long, required_unless_present = "journal")]
@@ -267,9 +284,15 @@ pub(crate) struct ReplayArgs {
     /// With --journal: the engine's configuration file
     #[arg(short, long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Print one JSON object
-    #[arg(long)]
-    pub(crate) json: bool,
+    /// Compare with this folder of rulebooks, on the same events; exit 1 where something differs
+    #[arg(long, value_name = "DIR", conflicts_with = "journal")]
+    pub(crate) against: Option<PathBuf>,
+    /// With --against: so many differences are kept for the report; all are counted
+    #[arg(long, value_name = "N", default_value_t = 10_000, requires = "against")]
+    pub(crate) differences: usize,
+    /// Print one JSON object; or write it to a file, beside what is printed for people
+    #[arg(long, value_name = "FILE", num_args = 0..=1)]
+    pub(crate) json: Option<Option<PathBuf>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -1,7 +1,8 @@
 //! `paramedic replay`: past events against rulebooks, or a live history once more.
 
 use std::fs::File;
-use std::io::{BufReader, IsTerminal as _, stdin};
+use std::io::{BufRead, BufReader, IsTerminal as _, stdin};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
@@ -9,10 +10,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 use paramedic_model::Grants;
 use paramedic_rulebook::ScopeExpr;
 use paramedic_sim::{ReplayOptions, Report, RunsBehave, replay as run_replay};
+use serde::Serialize;
 
 use crate::args::{ReplayArgs, Runs};
 use crate::{Done, Outcome, rules};
 
+mod against;
 mod journal;
 
 pub(crate) fn replay(args: &ReplayArgs) -> Outcome {
@@ -38,29 +41,50 @@ pub(crate) fn replay(args: &ReplayArgs) -> Outcome {
     };
     options.threads = usize::from(args.threads);
     options.batch = args.batch as usize;
+    options.differences = args.differences;
     options.cmdb = match &args.cmdb {
         Some(path) => Some(std::fs::read_to_string(path).with_context(|| path.display().to_string())?),
         None => None,
     };
+    if let Some(against) = &args.against {
+        return against::compare(args, &set, against, events, &options);
+    }
     let bar = progress();
     let mut told = |events: u64| bar.set_position(events);
-    let report = if events.as_os_str() == "-" {
-        run_replay(set, BufReader::new(stdin()), &options, &mut told)
-    } else {
-        let file = File::open(events).with_context(|| events.display().to_string())?;
-        run_replay(set, BufReader::with_capacity(1 << 20, file), &options, &mut told)
-    };
+    let report = run_replay(set, lines(events)?, &options, &mut told);
     bar.finish_and_clear();
     let report = report?;
+    tell_undecodable(events, &report);
+    print(args, &report, || human(&report))?;
+    Ok(Done::Well)
+}
+
+/// The lines of a file, or of standard input.
+fn lines(events: &Path) -> anyhow::Result<Box<dyn BufRead>> {
+    if events.as_os_str() == "-" {
+        return Ok(Box::new(BufReader::new(stdin())));
+    }
+    let file = File::open(events).with_context(|| events.display().to_string())?;
+    Ok(Box::new(BufReader::with_capacity(1 << 20, file)))
+}
+
+fn tell_undecodable(events: &Path, report: &Report) {
     for (line, why) in &report.undecodable {
         eprintln!("{}:{line}: {why}", events.display());
     }
-    if args.json {
-        println!("{}", serde_json::to_string(&report)?);
-    } else {
-        println!("{}", human(&report));
+}
+
+/// As JSON, for people, or for people with the JSON in a file.
+fn print(args: &ReplayArgs, report: &impl Serialize, human: impl Fn() -> String) -> anyhow::Result<()> {
+    match &args.json {
+        Some(None) => println!("{}", serde_json::to_string(report)?),
+        Some(Some(path)) => {
+            std::fs::write(path, serde_json::to_string(report)? + "\n").with_context(|| path.display().to_string())?;
+            println!("{}", human());
+        }
+        None => println!("{}", human()),
     }
-    Ok(Done::Well)
+    Ok(())
 }
 
 /// On a terminal; none in a pipe.

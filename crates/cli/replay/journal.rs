@@ -39,15 +39,13 @@ pub(crate) fn replay(args: &ReplayArgs) -> Outcome {
     let bar = super::progress();
     let report = replay_journal(store.as_ref(), &mut records, &options, &mut |batches| bar.set_position(batches))?;
     bar.finish_and_clear();
-    if args.json {
-        println!("{}", serde_json::to_string(&report)?);
-    } else {
-        println!("{} batches, {} events, decisions {}", report.batches, report.events, report.decisions_digest);
-        match &report.differs {
-            None => println!("the same as it was live"),
-            Some(d) => println!("batch {}: {}", d.batch, d.what),
-        }
-    }
+    super::print(args, &report, || {
+        let outcome = match &report.differs {
+            None => "the same as it was live".to_owned(),
+            Some(d) => format!("batch {}: {}", d.batch, d.what),
+        };
+        format!("{} batches, {} events, decisions {}\n{outcome}", report.batches, report.events, report.decisions_digest)
+    })?;
     Ok(if report.differs.is_some() { Done::Found } else { Done::Well })
 }
 

@@ -15,7 +15,8 @@ pub(crate) struct Sifted {
 
 pub(crate) fn sift(evaluator: &mut Evaluator, event: &Event<'_>) -> Sifted {
     let matches = evaluator.matches(event);
-    let matched = !(matches.when.is_empty() && matches.clear.is_empty() && matches.verify.is_empty());
+    let none = matches.when.is_empty() && matches.slots.is_empty();
+    let matched = !(none && matches.clear.is_empty() && matches.verify.is_empty());
     let goes_on = !matches.is_empty() || event.status == Status::Resolved;
     Sifted { matches, matched, goes_on }
 }

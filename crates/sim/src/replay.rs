@@ -4,6 +4,7 @@
 //! and counts. Each scope belongs to one worker, which matches and steps in order. So the digests depend on the
 //! file, the rules and the options, and never on threads or batches.
 
+mod compare;
 mod gather;
 mod worker;
 
@@ -11,7 +12,7 @@ use std::io::BufRead;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crossbeam_channel::bounded;
+use crossbeam_channel::{Receiver, bounded};
 use paramedic_engine::Limits;
 use paramedic_formats::Format;
 use paramedic_formats::cmdb::CmdbFile;
@@ -19,8 +20,9 @@ use paramedic_model::{Digest, Timestamp, combine};
 use paramedic_rulebook::{RuleSet, ScopeExpr};
 use serde::Serialize;
 
+pub use compare::{Comparison, Difference, EventRef, Kind, compare};
 use gather::{Gather, Gathered};
-use worker::Tally;
+use worker::{Tally, Work};
 
 /// Batches that wait for a worker, at most.
 const WAITING: usize = 4;
@@ -61,6 +63,8 @@ pub struct ReplayOptions {
     pub cmdb: Option<String>,
     /// The engine's bounds.
     pub limits: Limits,
+    /// Where two sets are compared: so many differences are kept, further ones are counted.
+    pub differences: usize,
 }
 
 impl ReplayOptions {
@@ -76,6 +80,7 @@ impl ReplayOptions {
             batch: 5_000,
             cmdb: None,
             limits: Limits::default(),
+            differences: 10_000,
         }
     }
 }
@@ -149,24 +154,37 @@ pub fn replay(
     options: &ReplayOptions,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Report, ReplayError> {
+    let (gathered, tallies, took) =
+        drive(lines, options, progress, |cmdb, receiver| worker::work(&set, options, cmdb, receiver))?;
+    Ok(report(&gathered, &tallies, took))
+}
+
+/// Gathers the lines for so many workers as there are threads. Gives what each of them came to, and how long it took, in
+/// milliseconds.
+fn drive<T: Send>(
+    lines: impl BufRead,
+    options: &ReplayOptions,
+    progress: &mut dyn FnMut(u64),
+    work: impl Fn(Option<CmdbFile>, &Receiver<Work>) -> T + Sync,
+) -> Result<(Gathered, Vec<T>, u64), ReplayError> {
     let began = Instant::now();
     let cmdb = options.cmdb.as_deref().map(read_cmdb).transpose()?;
-    let (gathered, tallies) = std::thread::scope(|threads| {
+    let (gathered, done) = std::thread::scope(|threads| {
         let mut senders = Vec::new();
         let mut workers = Vec::new();
         for _ in 0..options.threads.max(1) {
             let (sender, receiver) = bounded(WAITING);
             senders.push(sender);
-            let (set, cmdb) = (Arc::clone(&set), cmdb.clone());
-            workers.push(threads.spawn(move || worker::work(&set, options, cmdb, &receiver)));
+            let (work, cmdb) = (&work, cmdb.clone());
+            workers.push(threads.spawn(move || work(cmdb, &receiver)));
         }
         let gathered = Gather::new(options, senders).run(lines, progress);
-        let tallies: Result<Vec<Tally>, _> = workers.into_iter().map(|w| w.join()).collect();
+        let done: Result<Vec<T>, _> = workers.into_iter().map(|w| w.join()).collect();
         // What kept the gatherer from going on matters more than what that did to the workers.
-        Ok::<_, ReplayError>((gathered?, tallies.map_err(|_| ReplayError::Worker)?))
+        Ok::<_, ReplayError>((gathered?, done.map_err(|_| ReplayError::Worker)?))
     })?;
-    let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-    Ok(report(gathered, &tallies, duration_ms))
+    let took = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    Ok((gathered, done, took))
 }
 
 /// Reads the file, and tries it: what it says does not depend on the scope's name.
@@ -176,7 +194,7 @@ fn read_cmdb(text: &str) -> Result<CmdbFile, ReplayError> {
     Ok(file)
 }
 
-fn report(gathered: Gathered, tallies: &[Tally], duration_ms: u64) -> Report {
+fn report(gathered: &Gathered, tallies: &[Tally], duration_ms: u64) -> Report {
     let sum = |count: fn(&Tally) -> u64| tallies.iter().map(count).sum();
     Report {
         events: gathered.events,
@@ -194,6 +212,6 @@ fn report(gathered: Gathered, tallies: &[Tally], duration_ms: u64) -> Report {
         decisions_digest: combine(tallies.iter().flat_map(|t| t.scopes.iter().map(|(name, d)| (name.as_str(), *d)))),
         batches: gathered.batches,
         duration_ms,
-        undecodable: gathered.undecodable,
+        undecodable: gathered.undecodable.clone(),
     }
 }

@@ -5,7 +5,7 @@
 mod common;
 
 use common::set;
-use paramedic_sim::{ScenarioResult, run_scenarios};
+use paramedic_sim::{Coverage, ScenarioResult, run_scenarios};
 
 fn run(text: &str) -> Vec<ScenarioResult> {
     run_scenarios(set(), "disk.test.yaml", text).unwrap()
@@ -147,7 +147,7 @@ steps:
 }
 
 #[test]
-fn a_failure_tells_what_was_expected_what_was_found_and_what_happened() {
+fn a_failure_tells_what_was_expected_what_was_found_what_else_there_is_and_what_happened() {
     let results = run(&format!(
         "scenario: wrong\n{GIVEN}steps:
   - at: 0s
@@ -160,11 +160,21 @@ fn a_failure_tells_what_was_expected_what_was_found_and_what_happened() {
     ));
     let expected = "\
 FAILED: wrong
-  step 2 at 1m: run: expected one in flight, found no run
-  step 3 at 1m: pages: expected 0, found 2
-  step 3 at 1m: incident.state: expected resolved, found new
-  step 3 at 1m: run: expected one, found none
-  step 3 at 1m: ci: no CI is named \"web-2\"
+  disk.test.yaml:6: step 2 at 1m
+    run  expected  one in flight
+         found     no run
+  disk.test.yaml:8: step 3 at 1m
+    pages           expected  0
+                    found     2
+    incident.state  expected  resolved
+                    found     new
+    run             expected  one
+                    found     none
+    ci              expected  web-2
+                    found     no CI is named \"web-2\"
+    there is    page to oncall: it was opened
+                page to lead: nobody acknowledged it for 20s
+              > incident \"http is down on web-1\" of service/service down: new, priority 2, about web-1
   what happened:
     0s       incident_opened   service down on web-1
     0s       page_decided      oncall: it was opened
@@ -173,6 +183,65 @@ FAILED: wrong
     20s      page_reported     delivered";
     assert_eq!(results[0].to_string(), expected);
     assert!(!results[0].passed);
+}
+
+#[test]
+fn a_miss_inside_an_object_names_its_path_and_stands_where_it_is_written() {
+    let results = run(&format!(
+        "scenario: wrong\n{GIVEN}steps:
+  - at: 0s
+    event: {{ type: disk.used_pct, kind: metric, ci: web-1, value: 93, labels: {{ mount: /var }} }}
+    expect:
+      run:
+        target: web-1
+        with: {{ mount: /home }}
+"
+    ));
+    let [step] = &results[0].failures[..] else { panic!("{}", results[0]) };
+    let [miss] = &step.misses[..] else { panic!("{step}") };
+    assert_eq!(miss.place.to_string(), "disk.test.yaml:9:17");
+    assert_eq!((&*miss.what, &*miss.expected, &*miss.found), ("run.with.mount", "/home", "/var"));
+    assert_eq!(step.there, ["> run clean-disk on web-1 with {\"mount\":\"/var\"}: started"]);
+}
+
+/// What scenarios of the two rulebooks miss, with how much they reach.
+fn missed(scenarios: &str) -> (usize, Vec<String>) {
+    let reached = run(scenarios).into_iter().flat_map(|r| r.reached).collect();
+    let coverage = Coverage::of(&set(), &reached);
+    (coverage.percent(), coverage.missed.iter().map(|m| format!("{} {}", m.rule, m.part)).collect())
+}
+
+#[test]
+fn coverage_names_every_rule_clear_remedy_and_escalation_that_never_happens() {
+    let (percent, all) = missed("scenario: nothing\nsteps:\n  - { at: 0s, expect: { incidents: 0 } }\n");
+    assert_eq!(percent, 0);
+    let of_disk = ["fires", "clears", "remedy/0", "remedy/1", "escalate/0", "escalate/1", "escalate/2"];
+    let of_service = ["fires", "escalate/0", "escalate/1"];
+    let expected = of_disk.map(|p| format!("disk full {p}")).into_iter();
+    let expected: Vec<String> = expected.chain(of_service.map(|p| format!("service down {p}"))).collect();
+    assert_eq!(all, expected);
+
+    let (percent, rest) = missed(&format!(
+        "scenario: cleaned\n{GIVEN}steps:
+  - at: 0s
+    event: {{ type: disk.used_pct, kind: metric, ci: web-1, value: 93, labels: {{ mount: /var }} }}
+  - at: 10s
+    run: succeeded
+  - at: 20s
+    event: {{ type: disk.used_pct, kind: metric, ci: web-1, value: 61, labels: {{ mount: /var }} }}
+  - at: 1m
+    expect: {{ incident: {{ state: resolved }} }}
+---
+scenario: a service that nobody looks after
+steps:
+  - at: 0s
+    event: {{ type: service.down, ci: web-9, labels: {{ service: http }} }}
+  - at: 1m
+    expect: {{ pages: 2 }}
+"
+    ));
+    assert_eq!(rest, ["remedy/1", "escalate/0", "escalate/1", "escalate/2"].map(|p| format!("disk full {p}")));
+    assert_eq!(percent, 60);
 }
 
 #[test]
@@ -202,6 +271,6 @@ fn what_is_no_scenario_is_an_error_that_names_file_scenario_and_place() {
     ];
     for (text, told) in cases {
         let error = run_scenarios(set(), "disk.test.yaml", text).unwrap_err().to_string();
-        assert!(error.contains(told) && error.starts_with("disk.test.yaml: "), "{text}\n{error}");
+        assert!(error.contains(told) && error.starts_with("disk.test.yaml:"), "{text}\n{error}");
     }
 }

@@ -48,7 +48,7 @@ pub(super) struct Gather<'a> {
     /// Which worker a scope belongs to.
     homes: BTreeMap<Arc<str>, usize>,
     /// All events, where they are to be sorted first.
-    kept: Vec<(Timestamp, Arc<str>, OwnedEvent)>,
+    kept: Vec<(Timestamp, Item)>,
     gathered: Gathered,
 }
 
@@ -77,9 +77,9 @@ impl<'a> Gather<'a> {
             }
         }
         let mut kept = std::mem::take(&mut self.kept);
-        kept.sort_by(|a, b| (a.0, &a.2.id).cmp(&(b.0, &b.2.id)));
-        for (_, scope, event) in kept {
-            self.stamp(scope, event)?;
+        kept.sort_by(|a, b| (a.0, &a.1.event.id).cmp(&(b.0, &b.1.event.id)));
+        for (_, item) in kept {
+            self.stamp(item)?;
         }
         self.flush()?;
         for worker in &self.workers {
@@ -119,20 +119,22 @@ impl<'a> Gather<'a> {
             }
         };
         for (scope, event) in events {
+            let item = Item { scope, line: line.number, event };
             if self.options.sort_by_time {
                 // Without a time of its own, an event stays with the one before it.
                 let last = self.kept.last().map_or(Timestamp::EPOCH, |(at, ..)| *at);
-                let at = if event.time == UNSTAMPED { last } else { event.time };
-                self.kept.push((at, scope, event));
+                let at = if item.event.time == UNSTAMPED { last } else { item.event.time };
+                self.kept.push((at, item));
             } else {
-                self.stamp(scope, event)?;
+                self.stamp(item)?;
             }
         }
         Ok(())
     }
 
     /// The single pass over the whole file: an event's stamp is its time, never below the last stamp.
-    fn stamp(&mut self, scope: Arc<str>, mut event: OwnedEvent) -> Result<(), ReplayError> {
+    fn stamp(&mut self, mut item: Item) -> Result<(), ReplayError> {
+        let event = &mut item.event;
         let last = self.gathered.last;
         let stamp = match last {
             _ if event.time != UNSTAMPED => event.time.max(last.unwrap_or(event.time)),
@@ -147,9 +149,9 @@ impl<'a> Gather<'a> {
         self.gathered.first.get_or_insert(stamp);
         self.gathered.last = Some(stamp);
         self.gathered.events += 1;
-        self.gathered.inputs.add(event_input_id(&event).as_bytes());
-        let home = self.home(&scope);
-        self.shares[home].push(Item { scope, event });
+        self.gathered.inputs.add(event_input_id(event).as_bytes());
+        let home = self.home(&item.scope);
+        self.shares[home].push(item);
         self.in_batch += 1;
         if self.in_batch >= self.options.batch.max(1) { self.flush() } else { Ok(()) }
     }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use crossbeam_channel::Receiver;
-use paramedic_engine::{Decision, EventInput, Finished, Step};
+use paramedic_engine::{Decision, EventInput, Finished, Step, event_input_id};
 use paramedic_formats::cmdb::CmdbFile;
 use paramedic_model::{CmdbDelta, Digest, IncidentState, OwnedEvent, Span, Timestamp};
-use paramedic_rulebook::{Evaluator, RuleSet};
+use paramedic_rulebook::{Evaluator, Matches, RuleSet};
 
+use super::compare::{Comparer, Differences, Lines};
 use super::{ReplayOptions, RunsBehave};
 use crate::driver::{Driver, Reply};
 use crate::feed::{Sifted, sift};
@@ -26,6 +27,8 @@ pub(super) enum Work {
 /// A stamped event.
 pub(super) struct Item {
     pub(super) scope: Arc<str>,
+    /// Its line, from 1.
+    pub(super) line: u64,
     /// `received` is its stamp.
     pub(super) event: OwnedEvent,
 }
@@ -48,58 +51,143 @@ pub(super) fn work(
     cmdb: Option<CmdbFile>,
     receiver: &Receiver<Work>,
 ) -> Tally {
-    let runs = match options.runs {
-        RunsBehave::Ok => Reply::After(ANSWER, true),
-        RunsBehave::Fail => Reply::After(ANSWER, false),
-        RunsBehave::Silent => Reply::Never,
-    };
-    let mut driver = Driver::new(Arc::clone(set), options.limits, runs, Reply::After(ANSWER, true));
-    if let Some(file) = cmdb {
-        // It was tried before: a scope's name cannot make it fail.
-        driver = driver.with_cmdb(move |scope| initial_cmdb(&file, scope).unwrap_or_default());
-    }
-    let mut evaluator = Evaluator::new(Arc::clone(set));
-    let mut tally = Tally::default();
+    let mut one = One::new(set, options, cmdb);
     // Ends early only when the gatherer has failed: then nobody reads the tally.
     while let Ok(work) = receiver.recv() {
         match work {
             Work::Batch(items) => {
-                for item in items {
-                    tally.matched += u64::from(take(&mut driver, &mut evaluator, item));
-                }
-                tally.count(&driver.finish());
+                items.into_iter().for_each(|item| one.take(item));
+                one.finish();
             }
             Work::End(last) => {
-                if let Some(last) = last {
-                    driver.reach(last);
-                }
-                tally.count(&driver.finish());
+                one.reach(last);
+                one.finish();
                 break;
             }
         }
     }
-    for (name, state) in driver.shard.scopes() {
-        tally.open_at_end += state.incidents.values().filter(|i| i.state.is_open()).count() as u64;
-        let head = &state.head;
-        let decisions = head.decisions_at_event.as_ref().unwrap_or(&head.decisions);
-        tally.scopes.push((name.to_owned(), decisions.digest()));
+    one.tally()
+}
+
+/// The same events under two sets, in step.
+pub(super) fn work_both(
+    (tried, other): &(Arc<RuleSet>, Arc<RuleSet>),
+    options: &ReplayOptions,
+    cmdb: Option<CmdbFile>,
+    receiver: &Receiver<Work>,
+) -> (Tally, Tally, Differences) {
+    let mut comparer = Comparer::new(tried, other, options.differences);
+    let mut one = One::new(tried, options, cmdb.clone());
+    let mut two = One::new(other, options, cmdb);
+    while let Ok(work) = receiver.recv() {
+        let mut lines = Lines::new();
+        let ended = match work {
+            Work::Batch(items) => {
+                for item in items {
+                    let (a, b) = (one.sift(&item.event), two.sift(&item.event));
+                    if !a.goes_on && !b.goes_on {
+                        continue;
+                    }
+                    // What comes again at the same instant decides nothing: the first is meant.
+                    let event = (Arc::clone(&item.scope), item.event.received, event_input_id(&item.event));
+                    lines.entry(event).or_insert(item.line);
+                    // Both clocks get there, so that what both decide is compared in the order of time.
+                    one.step(&item, a);
+                    two.step(&item, b);
+                }
+                false
+            }
+            Work::End(last) => {
+                one.reach(last);
+                two.reach(last);
+                true
+            }
+        };
+        comparer.take(&one.finish(), &two.finish(), &lines);
+        if ended {
+            break;
+        }
     }
-    tally
+    (one.tally(), two.tally(), comparer.finish())
+}
+
+/// One rule set under way.
+struct One {
+    driver: Driver,
+    evaluator: Evaluator,
+    tally: Tally,
+}
+
+impl One {
+    fn new(set: &Arc<RuleSet>, options: &ReplayOptions, cmdb: Option<CmdbFile>) -> Self {
+        let runs = match options.runs {
+            RunsBehave::Ok => Reply::After(ANSWER, true),
+            RunsBehave::Fail => Reply::After(ANSWER, false),
+            RunsBehave::Silent => Reply::Never,
+        };
+        let mut driver = Driver::new(Arc::clone(set), options.limits, runs, Reply::After(ANSWER, true));
+        if let Some(file) = cmdb {
+            // It was tried before: a scope's name cannot make it fail.
+            driver = driver.with_cmdb(move |scope| initial_cmdb(&file, scope).unwrap_or_default());
+        }
+        Self { driver, evaluator: Evaluator::new(Arc::clone(set)), tally: Tally::default() }
+    }
+
+    /// What matches nothing ends here: the clock moves with the next one that does, or at the end.
+    fn take(&mut self, item: Item) {
+        let sifted = self.sift(&item.event);
+        if sifted.goes_on {
+            self.event(item, sifted.matches);
+        }
+    }
+
+    fn sift(&mut self, event: &OwnedEvent) -> Sifted {
+        let sifted = sift(&mut self.evaluator, event);
+        self.tally.matched += u64::from(sifted.matched);
+        sifted
+    }
+
+    fn event(&mut self, item: Item, matches: Matches) {
+        let set = self.evaluator.set().digest;
+        self.driver.event(item.event.received, &item.scope, EventInput { event: item.event, matches, set });
+    }
+
+    /// An event that concerns this set, or another one.
+    fn step(&mut self, item: &Item, sifted: Sifted) {
+        if sifted.goes_on {
+            let item = Item { scope: Arc::clone(&item.scope), line: item.line, event: item.event.clone() };
+            self.event(item, sifted.matches);
+        } else {
+            self.driver.reach(item.event.received);
+        }
+    }
+
+    fn reach(&mut self, last: Option<Timestamp>) {
+        if let Some(last) = last {
+            self.driver.reach(last);
+        }
+    }
+
+    fn finish(&mut self) -> Finished {
+        let finished = self.driver.finish();
+        self.tally.count(&finished);
+        finished
+    }
+
+    fn tally(mut self) -> Tally {
+        for (name, state) in self.driver.shard.scopes() {
+            self.tally.open_at_end += state.incidents.values().filter(|i| i.state.is_open()).count() as u64;
+            let head = &state.head;
+            let decisions = head.decisions_at_event.as_ref().unwrap_or(&head.decisions);
+            self.tally.scopes.push((name.to_owned(), decisions.digest()));
+        }
+        self.tally
+    }
 }
 
 /// What the file says, for a scope that begins with it.
 pub(super) fn initial_cmdb(file: &CmdbFile, scope: &str) -> Result<CmdbDelta, String> {
     file.delta(scope, "replay", Timestamp::EPOCH, &|_| None)
-}
-
-/// What matches nothing ends here: the clock moves with the next one that does, or at the end.
-fn take(driver: &mut Driver, evaluator: &mut Evaluator, item: Item) -> bool {
-    let Sifted { matches, matched, goes_on } = sift(evaluator, &item.event);
-    if goes_on {
-        let set = evaluator.set().digest;
-        driver.event(item.event.received, &item.scope, EventInput { event: item.event, matches, set });
-    }
-    matched
 }
 
 impl Tally {

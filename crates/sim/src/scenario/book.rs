@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use paramedic_engine::{Decision, Finished, Step};
 use paramedic_model::{HistoryRow, Id, Incident, Page, Run};
-use paramedic_rulebook::RuleSet;
+use paramedic_rulebook::{Matches, RuleSet};
 
 use super::BEGINNING;
 use super::coverage::{Reached, Reaching};
@@ -62,6 +62,10 @@ impl Book {
         }
     }
 
+    pub(super) fn matched(&mut self, matches: &Matches) {
+        self.reaching.matched(matches);
+    }
+
     /// Which parts of the rules have been reached.
     pub(super) fn into_reached(self) -> Reached {
         self.reaching.reached
@@ -70,7 +74,9 @@ impl Book {
     /// The records of a kind, `incidents` as well as `incident`; the compared ones are marked.
     pub(super) fn there(&self, kind: &str, compared: &Records) -> Vec<String> {
         let all: Vec<String> = match kind {
-            "incident" | "incidents" => self.incidents().map(|i| mark(compared.incident, i.id, told_incident(i))).collect(),
+            "incident" | "incidents" => {
+                self.incidents().map(|i| mark(compared.incident, i.id, told_incident(i))).collect()
+            }
             "run" | "runs" | "operator" => self.runs().map(|r| mark(compared.run, r.id, told_run(r))).collect(),
             "page" | "pages" => self.pages.iter().map(|p| mark(compared.page, p.id, told_page(p))).collect(),
             _ => return Vec::new(),

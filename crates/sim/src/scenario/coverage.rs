@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use paramedic_engine::{Decided, Decision, Step, rule_actor};
 use paramedic_model::{Id, Incident};
-use paramedic_rulebook::{Clear, EscalateAt, Pattern, Place, Rule, RuleIx, RuleSet};
+use paramedic_rulebook::{Clear, EscalateAt, Matches, Pattern, Place, Rule, RuleIx, RuleSet, Slot};
 use serde::Serialize;
 
 /// A part of a rule that a scenario can reach.
@@ -14,6 +14,8 @@ pub enum Part {
     Fires,
     /// The condition of a member, by position from 0, holds.
     Member(usize),
+    /// The condition of `unless` holds.
+    Unless,
     /// An incident of it ends by the evidence that its `clear` asks for.
     Clears,
     /// A remedy, by position from 0, is decided.
@@ -45,7 +47,7 @@ pub struct Missed {
     pub rulebook: String,
     /// Its rule.
     pub rule: String,
-    /// Which: `fires`, `member/0`, `clears`, `remedy/0`, `escalate/0`.
+    /// Which: `fires`, `member/0`, `unless`, `clears`, `remedy/0`, `escalate/0`.
     pub part: String,
     /// What never happens, for people.
     pub what: String,
@@ -74,8 +76,9 @@ impl Coverage {
 
 fn parts_of(rule: &Rule) -> Vec<Part> {
     let mut parts = vec![Part::Fires];
-    if let Pattern::Members { members, .. } = &rule.pattern {
+    if let Pattern::Members { members, unless, .. } = &rule.pattern {
         parts.extend((0..members.len()).map(Part::Member));
+        parts.extend(unless.map(|_| Part::Unless));
     }
     if matches!(rule.clear, Some(Clear::When(_))) && rule.incident.is_some() {
         parts.push(Part::Clears);
@@ -89,6 +92,7 @@ fn missed_of(set: &RuleSet, rule: &Rule, part: Part) -> Missed {
     let (part, what) = match part {
         Part::Fires => ("fires".to_owned(), "it never fires".to_owned()),
         Part::Member(at) => (format!("member/{at}"), format!("member `{}` never comes", member_name(rule, at))),
+        Part::Unless => ("unless".to_owned(), "what `unless` names never comes".to_owned()),
         Part::Clears => ("clears".to_owned(), "`clear` never ends an incident".to_owned()),
         Part::Remedy(at) => {
             let playbook = rule.remedy.get(at).map(|r| r.playbook.as_str()).unwrap_or_default();
@@ -134,6 +138,18 @@ impl Reaching {
     pub(super) fn new(set: &RuleSet) -> Self {
         let actors = set.rules.iter().map(|rule| (rule_actor(set, rule), rule.ix)).collect();
         Self { actors, reached: Reached::new() }
+    }
+
+    /// What an event matched.
+    pub(super) fn matched(&mut self, matches: &Matches) {
+        for (rule, slot) in &matches.slots {
+            let part = match slot {
+                Slot::Member(at) => Part::Member(usize::from(*at)),
+                Slot::Unless => Part::Unless,
+                Slot::Alive => continue,
+            };
+            self.reached.insert((*rule, part));
+        }
     }
 
     /// A decision; `incidents` as they are after it.

@@ -114,7 +114,12 @@ impl Play {
         let there = kinds.iter().flat_map(|kind| self.book.there(kind, &compared.compared)).collect();
         let miss = |unmet: Unmet| {
             let path = format!("{here}/{}", unmet.path);
-            Miss { place: places.at(scenario.document, &path), what: unmet.what, expected: unmet.expected, found: unmet.found }
+            Miss {
+                place: places.at(scenario.document, &path),
+                what: unmet.what,
+                expected: unmet.expected,
+                found: unmet.found,
+            }
         };
         let place = places.at(scenario.document, &here);
         FailedStep { place, step: index + 1, at, misses: compared.misses.into_iter().map(miss).collect(), there }
@@ -139,6 +144,7 @@ impl Play {
                 return Err(format!("{} of its fields are none of an event", event.unknown_fields));
             }
             let sifted = sift(&mut self.evaluator, &event);
+            self.book.matched(&sifted.matches);
             if sifted.goes_on {
                 let set = self.evaluator.set().digest;
                 let input = EventInput { event: event.into_owned(), matches: sifted.matches, set };

@@ -1,0 +1,230 @@
+//! What authors of rulebooks use to trust them: `test` and `replay --against`, through the command line.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+fn paramedic(folder: &Path, args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_paramedic"));
+    command.args(args).current_dir(folder).env_remove("PARAMEDIC_URL").output().unwrap()
+}
+
+fn text(out: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr))
+}
+
+fn json_of(out: &Output) -> Value {
+    serde_json::from_slice(&out.stdout).unwrap_or_else(|_| panic!("{}", text(out)))
+}
+
+/// A folder with these files.
+fn folder(files: &[(&str, &str)]) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (path, text) in files {
+        let path = folder.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    folder
+}
+
+const DESK: &str = r#"rulebook: desk
+rules:
+  - rule: call
+    when: |
+      event.type == "desk.call" && event.value >= 3
+    by: [event.ci]
+    clear: event.type == "desk.call" && event.value == 0
+    incident: { summary: "{event.value} call", urgency: high }
+    escalate:
+      - { at: open, to: desk }
+      - { at: 10m unacknowledged, to: lead }
+  - rule: fire
+    when: event.type == "fire"
+    incident: { summary: "Fire & <smoke>" }
+"#;
+
+const CALLS: &str = r"scenario: calls are told & end
+steps:
+  - at: 0s
+    event: { type: desk.call, ci: mail, value: 4 }
+  - at: 1m
+    event: { type: desk.call, ci: mail, value: 0 }
+  - at: 1m
+    expect: { incident: { state: resolved }, pages: 1 }
+";
+
+fn shipped() -> Vec<PathBuf> {
+    let mut folders: Vec<PathBuf> = std::fs::read_dir(Path::new(ROOT).join("rules"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_dir())
+        .collect();
+    folders.sort();
+    folders
+}
+
+#[test]
+fn coverage_is_printed_and_fails_below_what_is_asked_for() {
+    let folder = folder(&[("rules/desk.yaml", DESK), ("rules/desk.test.yaml", CALLS)]);
+    let test = |more: &[&str]| paramedic(folder.path(), &[&["test", "rules"], more].concat());
+    let out = test(&[]);
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out));
+    let said = text(&out);
+    assert!(
+        said.contains("1 passed, 0 failed\ncoverage: 3 of 5 parts of the rules (60 %); no scenario reaches\n"),
+        "{said}"
+    );
+    assert!(
+        said.contains("rules/desk.yaml:3: desk/call: escalation 2 never tells anybody: 10m unacknowledged, to lead"),
+        "{said}"
+    );
+    assert!(said.contains("rules/desk.yaml:12: desk/fire: it never fires"), "{said}");
+    for (percent, code) in [("60", 0), ("61", 1), ("100", 1)] {
+        let out = test(&["--coverage", percent]);
+        assert_eq!(out.status.code(), Some(code), "{percent}: {}", text(&out));
+    }
+    let report = json_of(&test(&["--json", "--coverage", "61"]));
+    let missed: Vec<&str> =
+        report["coverage"]["missed"].as_array().unwrap().iter().map(|m| m["part"].as_str().unwrap()).collect();
+    assert_eq!(
+        (&report["coverage"]["percent"], &report["coverage"]["wanted"], missed),
+        (&60.into(), &61.into(), vec!["escalate/1", "fires"])
+    );
+}
+
+#[test]
+fn scenarios_of_every_documented_name_are_run() {
+    let folder = folder(&[
+        ("rules/desk.yaml", DESK),
+        ("rules/a.test.yaml", CALLS),
+        ("rules/b.scenarios.yaml", CALLS),
+        ("rules/sub/scenarios.yml", CALLS),
+    ]);
+    let out = paramedic(folder.path(), &["test", "rules"]);
+    assert!(text(&out).contains("3 passed, 0 failed"), "{}", text(&out));
+}
+
+#[test]
+fn junit_has_a_suite_a_file_and_says_what_failed() {
+    let wrong = CALLS.replace("pages: 1", "pages: 7");
+    let folder = folder(&[
+        ("rules/desk.yaml", DESK),
+        ("rules/desk.test.yaml", &format!("{CALLS}---\n{wrong}")),
+        ("rules/fire.test.yaml", "scenario: fire\nsteps: [ { at: 0s, event: { type: fire, ci: x } } ]\n"),
+    ]);
+    let out = paramedic(folder.path(), &["test", "rules", "--junit", "report.xml", "--coverage", "100"]);
+    assert_eq!(out.status.code(), Some(1), "{}", text(&out));
+    let xml = std::fs::read_to_string(folder.path().join("report.xml")).unwrap();
+    for part in [
+        "<testsuites name=\"paramedic\" tests=\"4\" failures=\"2\" errors=\"0\">",
+        "<testsuite name=\"rules/desk.test.yaml\" tests=\"2\" failures=\"1\" errors=\"0\">",
+        "<testcase classname=\"rules/desk.test.yaml\" name=\"calls are told &amp; end\"/>",
+        "<failure message=\"step 3 at 1m: pages: expected 7, found 1\">",
+        "<testsuite name=\"rules/fire.test.yaml\" tests=\"1\" failures=\"0\" errors=\"0\">",
+        "<failure message=\"80 %\">desk/call: escalation 2 never tells anybody",
+    ] {
+        assert!(xml.contains(part), "{part}\n{xml}");
+    }
+    // What is no scenario is an error, with its place, and the others have run.
+    std::fs::write(folder.path().join("rules/fire.test.yaml"), "scenario: fire\nsteps:\n  - at: 0s\n    evnt: {}\n")
+        .unwrap();
+    let out = paramedic(folder.path(), &["test", "rules", "--junit", "report.xml"]);
+    assert_eq!(out.status.code(), Some(2), "{}", text(&out));
+    let said = text(&out);
+    assert!(
+        said.contains("rules/fire.test.yaml:4:5: scenario \"fire\"") && said.contains("1 passed, 1 failed"),
+        "{said}"
+    );
+    let xml = std::fs::read_to_string(folder.path().join("report.xml")).unwrap();
+    assert!(xml.contains("errors=\"1\"") && xml.contains("<error message="), "{xml}");
+}
+
+/// The events of a folder's scenarios, one after the other, a day apart.
+fn events_of(rules: &Path) -> Vec<Value> {
+    let mut events = Vec::new();
+    for entry in std::fs::read_dir(rules).unwrap() {
+        let path = entry.unwrap().path();
+        if !path.to_string_lossy().ends_with(".test.yaml") {
+            continue;
+        }
+        for document in serde_yaml::Deserializer::from_str(&std::fs::read_to_string(&path).unwrap()) {
+            let scenario: Value = serde::Deserialize::deserialize(document).unwrap();
+            for step in scenario["steps"].as_array().into_iter().flatten() {
+                let Some(event) = step.get("event") else { continue };
+                let mut event = event.clone();
+                let (day, minute) = (1 + events.len() / 1440, events.len() % 1440);
+                event["time"] = json!(format!("2026-01-{day:02}T{:02}:{:02}:00Z", minute / 60, minute % 60));
+                event["id"] = json!(format!("e{}", events.len()));
+                events.push(event);
+            }
+        }
+    }
+    events
+}
+
+fn lines(events: &[Value]) -> String {
+    events.iter().map(|e| format!("{e}\n")).collect()
+}
+
+#[test]
+fn shipped_rulebooks_do_not_differ_from_themselves() {
+    for rules in shipped() {
+        let events = events_of(&rules);
+        let folder = folder(&[("events.jsonl", &lines(&events))]);
+        let rules = rules.to_str().unwrap();
+        let out = paramedic(
+            folder.path(),
+            &["replay", "--rules", rules, "--against", rules, "--events", "events.jsonl", "--json"],
+        );
+        assert_eq!(out.status.code(), Some(0), "{rules}: {}", text(&out));
+        let report = json_of(&out);
+        assert_eq!((&report["same"], &report["differences"]), (&true.into(), &json!([])), "{rules}");
+        assert_eq!(report["rules"]["events"], events.len(), "{rules}");
+        assert_eq!(report["rules"]["decisions_digest"], report["against"]["decisions_digest"], "{rules}");
+    }
+}
+
+#[test]
+fn a_changed_rule_differs_with_1_and_names_the_events() {
+    let calls = lines(&[
+        json!({"id": "a", "time": "2026-03-01T08:00:00Z", "type": "desk.call", "ci": "mail", "value": 4}),
+        json!({"id": "b", "time": "2026-03-01T08:30:00Z", "type": "desk.call", "ci": "print", "value": 9}),
+    ]);
+    let folder = folder(&[
+        ("old/desk.yaml", DESK),
+        (
+            "new/desk.yaml",
+            &DESK.replace("event.value >= 3", "event.value >= 5").replace("urgency: high", "urgency: low"),
+        ),
+        ("calls.jsonl", &calls),
+    ]);
+    let replay = |more: &[&str]| {
+        let args = ["replay", "--rules", "new", "--against", "old", "--events", "calls.jsonl"];
+        paramedic(folder.path(), &[&args, more].concat())
+    };
+    let out = replay(&["--json", "difference.json"]);
+    assert_eq!(out.status.code(), Some(1), "{}", text(&out));
+    let said = text(&out);
+    assert!(said.contains("3 differences: 1 missed, 1 priority, 1 page"), "{said}");
+    assert!(said.contains("missed   2026-03-01T08:00:00Z  desk/call about mail  by event a (line 1)"), "{said}");
+    let written: Value =
+        serde_json::from_slice(&std::fs::read(folder.path().join("difference.json")).unwrap()).unwrap();
+    let mut printed = json_of(&replay(&["--json", "--threads", "2"]));
+    for side in ["rules", "against"] {
+        printed[side]["duration_ms"] = written[side]["duration_ms"].clone();
+    }
+    assert_eq!(written, printed);
+    let priority = written["differences"].as_array().unwrap().iter().find(|d| d["kind"] == "priority").unwrap();
+    assert_eq!(priority["events"], json!([{"line": 2, "id": "b"}]));
+    assert_eq!((&priority["rules"]["priority"], &priority["against"]["priority"]), (&4.into(), &2.into()));
+    // What could not run is no difference.
+    std::fs::write(folder.path().join("old/desk.yaml"), "rulebook: desk\n").unwrap();
+    assert_eq!(replay(&[]).status.code(), Some(2));
+}
