@@ -163,7 +163,7 @@ fn matching(evaluator: &mut Evaluator, events: &[OwnedEvent]) -> f64 {
 /// Nanoseconds to decode an event, and to match it just after: what lies between the two fastest rounds.
 fn decoding_and_matching(evaluator: &mut Evaluator, lines: &[String]) -> (f64, f64) {
     let native = format("paramedic").unwrap();
-    let mut pass = |evaluator: Option<&mut Evaluator>| {
+    let pass = |evaluator: Option<&mut Evaluator>| {
         let mut evaluator = evaluator;
         for line in lines {
             let mut events = Vec::with_capacity(1);
@@ -293,7 +293,7 @@ fn replays() {
             .collect();
         let event = |i: u64, dice: &mut Dice| {
             let type_ = format!("metric.{:05}", dice.below(rules));
-            let hit = i % 1_000 == 0;
+            let hit = i.is_multiple_of(1_000);
             let severity = if hit || dice.below(10) == 0 { "critical" } else { "warning" };
             let value = if hit { 95 } else { dice.below(90) };
             line(i, &type_, &value.to_string(), severity, dice)
@@ -304,7 +304,7 @@ fn replays() {
         let conditions: Vec<String> =
             (0..rules).map(|i| format!("event.value >= {0} && event.value < {0}.5", 1_000 + i)).collect();
         let event = |i: u64, dice: &mut Dice| {
-            let value = if i % 1_000 == 0 { 1_000 + dice.below(rules) } else { dice.below(1_000) };
+            let value = if i.is_multiple_of(1_000) { 1_000 + dice.below(rules) } else { dice.below(1_000) };
             line(i, "metric.00000", &value.to_string(), "warning", dice)
         };
         replay("range on one field", &conditions, event);

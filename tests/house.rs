@@ -138,7 +138,11 @@ fn words_of_faults() -> Vec<&'static str> {
     let points = faults::POINTS.into_iter().map(|(name, _)| name).filter(|name| name.contains('.'));
     // Words that no library has: OpenSSL knows a random_key too.
     let bugs = faults::PLANTED.into_iter().filter(|name| *name != "random_key");
-    ["PARAMEDIC_CRASH", "PARAMEDIC_PLANTED", "crash point "].into_iter().chain(bugs).chain(points).collect()
+    ["PARAMEDIC_CRASH", "PARAMEDIC_PLANTED", "PARAMEDIC_CLOCK", "crash point "]
+        .into_iter()
+        .chain(bugs)
+        .chain(points)
+        .collect()
 }
 
 #[test]

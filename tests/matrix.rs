@@ -72,6 +72,14 @@ fn a_database_that_crashes_under_load_costs_nothing() {
 }
 
 #[test]
+fn a_database_that_fails_over_and_loses_its_end_repeats_nothing_without_a_person() {
+    let Some(server) = Server::postgres("matrix-failover") else { return };
+    let mut scene = Scene::on_database("failover", Broker::of_test("matrix failover"), &server.address);
+    let wrong = outages::fail_over(&mut scene, &server);
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
 fn a_disk_that_is_full_stops_the_engine_until_there_is_room_and_costs_nothing() {
     let mut scene = alone::scene("disk");
     match outages::disk_is_full(&mut scene, 1) {

@@ -371,3 +371,38 @@ fn two_builds_work_side_by_side_while_one_replaces_the_other() {
     assert!(first.stop().success() && second.stop().success());
     books_are_well(&cluster, &stream, &all);
 }
+
+/// Where a topic is begun that was never read is one moment for all its partitions, whoever is assigned which of them when.
+#[test]
+fn engines_that_begin_a_topic_at_its_end_take_nothing_from_before_and_all_that_comes() {
+    const PARTITIONS: i32 = 6;
+    let Some(cluster) = Cluster::of_test("nodes-latest", PARTITIONS) else { return };
+    let mut cluster = cluster.beginning("latest");
+    let producer = cluster.producer();
+    let down = |cluster: &Cluster, when: &str| {
+        for partition in 0..PARTITIONS {
+            let host = format!("{when}-{partition}");
+            let event = service(&format!("{host}|down"), &host, &format!("site-{partition}"), "firing");
+            cluster.send(&producer, partition, &host, &event);
+        }
+        flush(&producer);
+    };
+    down(&cluster, "before");
+    let engines = cluster.nodes(3);
+    eventually("every partition has an owner", SOON, || {
+        (engines.iter().map(owns).sum::<u32>() == PARTITIONS as u32).then_some(())
+    });
+    down(&cluster, "after");
+    let about = |engine: &EngineProcess| -> BTreeSet<String> {
+        engine.incidents("").iter().map(|i| i["about"].as_str().unwrap().to_owned()).collect()
+    };
+    let expected: BTreeSet<String> = (0..PARTITIONS).map(|p| format!("after-{p}")).collect();
+    eventually_or(
+        "all that comes is taken",
+        SOON,
+        || about(&engines[0]).is_superset(&expected).then_some(()),
+        || format!("{:?}\n{}", about(&engines[0]), engines[0].log_text()),
+    );
+    drained(&engines.iter().collect::<Vec<_>>());
+    assert_eq!(about(&engines[0]), expected, "and nothing from before");
+}

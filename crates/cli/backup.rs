@@ -27,7 +27,7 @@ impl StoreArgs {
 /// The store of a configuration, to be looked at; an engine may be running on it.
 pub(crate) fn open(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
     if let Some(url) = store_url(config).map_err(|e| anyhow!(e))? {
-        return Ok(Arc::new(PostgresStore::open(&url)?));
+        return Ok(Arc::new(PostgresStore::open_read_only(&url)?));
     }
     Ok(Arc::new(embedded(config)?))
 }

@@ -71,7 +71,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// `PARAMEDIC_CRASH=POINT:HITS` ends the process there; `PARAMEDIC_PLANTED=NAME` plants a bug.
+/// `PARAMEDIC_CRASH=POINT:HITS` ends the process there; `PARAMEDIC_PLANTED=NAME` plants a bug; `PARAMEDIC_CLOCK=FILE` is
+/// where it says, whenever it is changed, by how many milliseconds the wall clock is wrong.
 #[cfg(feature = "test-faults")]
 fn faults_from_environment() {
     use paramedic_model::faults;
@@ -81,5 +82,14 @@ fn faults_from_environment() {
     }
     if let Ok(bug) = std::env::var("PARAMEDIC_PLANTED") {
         faults::plant(&bug);
+    }
+    if let Ok(file) = std::env::var("PARAMEDIC_CLOCK") {
+        std::thread::spawn(move || {
+            loop {
+                let millis = std::fs::read_to_string(&file).ok().and_then(|text| text.trim().parse().ok());
+                millis.into_iter().for_each(faults::shift_clock);
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
+        });
     }
 }

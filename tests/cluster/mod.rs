@@ -26,6 +26,7 @@ pub struct Cluster {
     pub partitions: i32,
     nodes: usize,
     scope: &'static str,
+    start: &'static str,
     more: String,
 }
 
@@ -39,12 +40,28 @@ impl Cluster {
         let topic = broker.topic(test, partitions);
         let url = in_schema(&database, &topic.replace('-', "_"));
         let world = World::new();
-        Some(Self { world, broker, topic, url, partitions, nodes: 0, scope: "event.labels.site", more: String::new() })
+        Some(Self {
+            world,
+            broker,
+            topic,
+            url,
+            partitions,
+            nodes: 0,
+            scope: "event.labels.site",
+            start: "earliest",
+            more: String::new(),
+        })
     }
 
     /// Another scope expression than `event.labels.site`.
     pub fn scoped_by(mut self, scope: &'static str) -> Self {
         self.scope = scope;
+        self
+    }
+
+    /// Where the topic is begun: `latest` in place of `earliest`.
+    pub fn beginning(mut self, start: &'static str) -> Self {
+        self.start = start;
         self
     }
 
@@ -57,12 +74,13 @@ impl Cluster {
     /// The configuration of a member.
     pub fn config(&self, name: &str) -> String {
         let base = self.world.config(&format!(
-            "store: \"{}\"\nkafka:\n  brokers: \"{}\"\n  group: {}\n  instance: {name}\n  options: {{ session.timeout.ms: \"{}\" }}\nsources:\n  - {{ name: monitoring, kafka: {{ topic: {} }}, scope: {} }}\n  - {{ name: hook, webhook: {{}}, scope: {} }}\n{}",
+            "store: \"{}\"\nkafka:\n  brokers: \"{}\"\n  group: {}\n  instance: {name}\n  options: {{ session.timeout.ms: \"{}\" }}\nsources:\n  - {{ name: monitoring, kafka: {{ topic: {}, start: {} }}, scope: {} }}\n  - {{ name: hook, webhook: {{}}, scope: {} }}\n{}",
             self.url,
             self.broker.address(),
             self.topic,
             SESSION.as_millis(),
             self.topic,
+            self.start,
             self.scope,
             self.scope,
             self.more,
@@ -76,8 +94,21 @@ impl Cluster {
         self.node_of(binary())
     }
 
+    /// Starts so many at once.
+    pub fn nodes(&mut self, count: usize) -> Vec<EngineProcess> {
+        let mut nodes: Vec<EngineProcess> = (0..count).map(|_| self.unawaited(binary())).collect();
+        nodes.iter_mut().for_each(EngineProcess::wait_alive);
+        nodes
+    }
+
     /// Starts another engine of this build.
     pub fn node_of(&mut self, program: &str) -> EngineProcess {
+        let mut node = self.unawaited(program);
+        node.wait_alive();
+        node
+    }
+
+    fn unawaited(&mut self, program: &str) -> EngineProcess {
         self.nodes += 1;
         let name = format!("node-{}", self.nodes);
         let folder = self.world.path(&name);
@@ -86,7 +117,7 @@ impl Cluster {
         let path = folder.join("paramedic.yaml");
         std::fs::write(&path, format!("listen: 127.0.0.1:{port}\n{}", self.config(&name))).unwrap();
         let args = vec!["run".to_owned(), "-c".to_owned(), path.display().to_string()];
-        EngineProcess::spawn_program(program, &folder, args, &format!("http://127.0.0.1:{port}"))
+        EngineProcess::spawn_unawaited(program, &folder, args, &[], &format!("http://127.0.0.1:{port}"))
     }
 
     /// The store, beside the engines.

@@ -104,12 +104,14 @@ impl Publisher {
         Self { sets, done: 0, http }
     }
 
-    /// The next one; an engine that has ended does not matter.
-    pub fn publish(&mut self, engine: &EngineProcess) {
-        let Some(set) = self.sets.get(self.done % self.sets.len().max(1)) else { return };
+    /// The next one, and whether it was; an engine that has ended does not matter.
+    pub fn publish(&mut self, engine: &EngineProcess) -> bool {
+        let Some(set) = self.sets.get(self.done % self.sets.len().max(1)) else { return true };
         let body = json!({"by": "ann", "digest": set, "again": true});
         let reply = self.http.post(format!("{}/api/v1/rules/publish", engine.url)).json(&body).send();
-        self.done += usize::from(reply.is_ok_and(|r| r.status().is_success()));
+        let published = reply.is_ok_and(|r| r.status().is_success());
+        self.done += usize::from(published);
+        published
     }
 }
 

@@ -2,7 +2,7 @@
 //! ownership. Each gives what is wrong.
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use super::scene::{Kind, SITES, Scene};
 use super::servers::Server;
 use crate::cluster::signal;
 use crate::common::{EngineProcess, eventually, eventually_or};
-use crate::support::SOON;
+use crate::support::{SOON, text};
 
 /// Comes to rest, stops, and is judged.
 fn end(scene: &mut Scene, mut engine: EngineProcess) -> Vec<String> {
@@ -63,6 +63,40 @@ pub fn database_restarts(scene: &mut Scene, server: &Server, times: usize) -> Ve
         });
     }
     end(scene, engine)
+}
+
+/// The database fails over to a standby that lacks what came last, under an engine that goes on. What Kafka has is taken
+/// again; nothing that left before leaves again; and when a person has looked, work goes on.
+pub fn fail_over(scene: &mut Scene, server: &Server) -> Vec<String> {
+    let engine = begin(scene, 9);
+    server.run(&["keep"]);
+    // What the standby will lack. What comes by webhook would be gone; a page would tell another incident's number.
+    scene.kinds = vec![Kind::Disk, Kind::Service, Kind::Cache];
+    scene.fail(&engine, 3..6);
+    scene.come_to_rest(&engine).unwrap();
+    let before = scene.world().raw_log().len();
+    server.run(&["fail-over"]);
+    let mut wrong = Vec::new();
+    eventually_or(
+        "the engine says that the store was restored",
+        SOON,
+        || engine.text("/ready").contains("recovered").then_some(()),
+        || engine.log_text(),
+    );
+    // By itself, though nothing comes in.
+    wrong.extend(scene.come_to_rest(&engine).err().map(|why| format!("after the failover: {why}")));
+    let left = scene.world().raw_log().len() - before;
+    if left > 0 {
+        wrong.push(format!("{left} requests left, and no person had looked"));
+    }
+    let out = engine.cli(&["recovered", "end", "--reason", "all was looked at"]);
+    if !out.status.success() {
+        wrong.push(format!("recovered end: {}", text(&out)));
+    }
+    scene.kinds = Kind::STREAM.to_vec();
+    scene.fail(&engine, 6..9);
+    wrong.extend(end(scene, engine));
+    wrong
 }
 
 /// A small file system of its own; gone with its owner.
@@ -133,38 +167,29 @@ pub fn disk_is_full(scene: &mut Scene, times: usize) -> Result<Vec<String>, Stri
     Ok(wrong)
 }
 
-/// Where Debian's package has it.
-pub fn faketime() -> Option<&'static Path> {
-    let path = Path::new("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1");
-    path.is_file().then_some(path)
-}
-
-/// The wall clock of the engine alone jumps back and forth.
-pub fn clock_jumps(scene: &mut Scene, library: &Path, jumps: &[&str]) -> Vec<String> {
-    let offset = scene.world().path("faketime");
-    let set = |to: &str| std::fs::write(&offset, format!("{to}\n")).unwrap();
-    set("+0s");
-    let environment = [
-        ("LD_PRELOAD", library.display().to_string()),
-        ("FAKETIME_TIMESTAMP_FILE", offset.display().to_string()),
-        ("FAKETIME_NO_CACHE", "1".to_owned()),
-        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
-        ("DONT_FAKE_MONOTONIC", "1".to_owned()),
-    ];
-    let mut engine = scene.spawn(crate::common::binary(), &environment);
+/// The wall clock of the engine alone jumps, each time to so many minutes from the true time.
+pub fn clock_jumps(scene: &mut Scene, jumps: &[i64]) -> Vec<String> {
+    let shift = scene.world().path("clock");
+    // At once or not at all: the engine must not read half a number.
+    let set = |minutes: i64| {
+        let new = shift.with_extension("new");
+        std::fs::write(&new, (minutes * 60_000).to_string()).unwrap();
+        std::fs::rename(&new, &shift).unwrap();
+    };
+    set(0);
+    let mut engine = scene.spawn(&faulty(), &[("PARAMEDIC_CLOCK", shift.display().to_string())]);
     engine.wait_alive();
     scene.import(&engine, 0..3 * (jumps.len() + 1));
-    let mut wrong = Vec::new();
+    let (mut wrong, mut furthest) = (Vec::new(), 0);
     for (i, jump) in jumps.iter().enumerate() {
         scene.fail(&engine, 3 * i..3 * (i + 1));
-        set(jump);
+        set(*jump);
         scene.fail(&engine, 3 * (i + 1)..3 * (i + 1) + 1);
-        // A clock that was set back stands still until its time has come again: what waits for it comes then.
-        if !jump.starts_with('-')
-            && let Err(why) = scene.come_to_rest(&engine)
-        {
-            wrong.push(format!("after a jump to {jump}: {why}"));
-        }
+        // A clock that was set back stands still until its time has come again, and timers with it. What is taken and
+        // what is done by it does not wait.
+        let waited = if *jump < furthest { scene.come_to_be_known(&engine) } else { scene.come_to_rest(&engine) };
+        wrong.extend(waited.err().map(|why| format!("after a jump to {jump} min: {why}")));
+        furthest = furthest.max(*jump);
     }
     wrong.extend(end(scene, engine));
     wrong

@@ -6,7 +6,7 @@ use super::alone::{Crash, Publisher, RETENTION, await_end, await_up, faulty};
 use super::checks;
 use super::scene::{SITES, Scene};
 use crate::cluster::SESSION;
-use crate::common::{EngineProcess, eventually_or};
+use crate::common::{EngineProcess, eventually, eventually_or};
 use crate::support::SOON;
 
 /// Shards of the group.
@@ -41,7 +41,7 @@ pub fn crash(scene: &mut Scene, crash: Crash) -> Vec<String> {
     // The later rules are the published ones, whatever was published in between.
     let later = scene.later_set();
     let mut publisher = Publisher::of(later.into_iter().collect());
-    publisher.publish(&survivor);
+    eventually("the later rules are in force", SOON, || publisher.publish(&survivor).then_some(()));
     scene.fail_later(0);
     let mut wrong: Vec<String> = scene.come_to_rest(&survivor).err().into_iter().collect();
     if !survivor.stop().success() {
@@ -78,7 +78,10 @@ fn at_work(scene: &mut Scene, crash: Crash) -> Result<EngineProcess, String> {
     }
     let mut engine = scene.spawn(&faulty(), &crash.environment());
     await_up(&mut engine);
-    let second = scene.store().ruleset_active().unwrap();
+    // It publishes its rules before it takes anything, unless it ends before that.
+    let active = |scene: &Scene| scene.store().ruleset_active().unwrap();
+    eventually("it publishes its rules", SOON, || (engine.has_ended() || active(scene) != first).then_some(()));
+    let second = active(scene);
     scene.set_later(second);
     let mut publisher = Publisher::of(first.into_iter().chain(second).collect());
     let began = Instant::now();
@@ -99,6 +102,14 @@ fn at_work(scene: &mut Scene, crash: Crash) -> Result<EngineProcess, String> {
     ended?;
     if survivor.has_ended() {
         survivor.again();
+    }
+    if second == first {
+        // Another of its build publishes them in its place.
+        let mut third = scene.start();
+        scene.set_later(active(scene));
+        if !third.stop().success() {
+            return Err(format!("the engine does not stop well:\n{}", third.log_text()));
+        }
     }
     await_owned(&survivor, ALL, TAKE_OVER);
     Ok(survivor)

@@ -596,12 +596,26 @@ impl Scene {
 
     /// Until all that went wrong is over, and nothing is on its way; else how it stands.
     pub fn come_to_rest(&mut self, engine: &EngineProcess) -> Result<(), String> {
+        self.tend_until(engine, "at rest", Self::restless)
+    }
+
+    /// Until there is an incident for all that went wrong, and everything is taken; else how it stands.
+    pub fn come_to_be_known(&mut self, engine: &EngineProcess) -> Result<(), String> {
+        self.tend_until(engine, "all known", |scene, engine| scene.missing(engine).or_else(|| scene.untaken(engine)))
+    }
+
+    fn tend_until(
+        &mut self,
+        engine: &EngineProcess,
+        what: &str,
+        why_not: impl Fn(&Self, &EngineProcess) -> Option<String>,
+    ) -> Result<(), String> {
         let began = Instant::now();
         loop {
             self.tend(engine);
-            let Some(why) = self.restless(engine) else { return Ok(()) };
+            let Some(why) = why_not(self, engine) else { return Ok(()) };
             if began.elapsed() > self.patience {
-                return Err(format!("not at rest after {:?}: {why}", self.patience));
+                return Err(format!("not {what} after {:?}: {why}", self.patience));
             }
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -613,10 +627,8 @@ impl Scene {
         if let Some(open) = known.iter().find(is_open) {
             return Some(format!("{} {} of {} is {}", open["number"], open["rule"], open["about"], open["state"]));
         }
-        let known: BTreeSet<_> = known.iter().map(rule_and_about).collect();
-        let missing = |c: &&Cause| !known.contains(&(c.kind.rule().to_owned(), c.host.clone()));
-        if let Some(cause) = self.causes.iter().find(missing) {
-            return Some(format!("nothing is known of {cause:?}"));
+        if let Some(why) = self.missing(engine) {
+            return Some(why);
         }
         for state in ["pending", "deferred", "started", "accepted", "unknown"] {
             let rows = engine.metric("paramedic_outbox_rows", &[&format!("\"{state}\"")]);
@@ -624,6 +636,16 @@ impl Scene {
                 return Some(format!("{rows} outbox rows are {state}"));
             }
         }
+        self.untaken(engine)
+    }
+
+    fn missing(&self, engine: &EngineProcess) -> Option<String> {
+        let known: BTreeSet<_> = engine.incidents("").iter().map(rule_and_about).collect();
+        let missing = |c: &&Cause| !known.contains(&(c.kind.rule().to_owned(), c.host.clone()));
+        self.causes.iter().find(missing).map(|cause| format!("nothing is known of {cause:?}"))
+    }
+
+    fn untaken(&self, engine: &EngineProcess) -> Option<String> {
         let offsets = engine.get("/api/v1/offsets");
         for (position, produced) in self.produced() {
             let at = offsets["offsets"].as_array()?.iter().find(|o| o["position"] == position.as_str());

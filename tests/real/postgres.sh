@@ -6,6 +6,8 @@
 #   postgres.sh stop [fast|immediate]      immediate: as if it had crashed; it recovers from its log at the next start
 #   postgres.sh start | restart [MODE]     the same port and data, for tests with the server away
 #   postgres.sh promote                    stop it and start it as a restored server: on a new timeline
+#   postgres.sh keep                       keep a copy of its data, as a standby would (it is stopped meanwhile)
+#   postgres.sh fail-over                  go on from that copy, on a new timeline: what came since is lost
 #   postgres.sh status                     exit 0 and the address when it is up, else exit 1
 #   postgres.sh psql [ARG...]              psql as its superuser, on the database `paramedic`
 #
@@ -229,9 +231,24 @@ promote() {
     die "the server stayed in recovery, see $dir/server.log"
 }
 
+keep() {
+    halt_process fast
+    rm -rf "$dir/kept"
+    cp -a "$data" "$dir/kept"
+    start
+}
+
+fail_over() {
+    [[ -d $dir/kept ]] || die "nothing is kept in $dir: run keep before"
+    halt_process immediate
+    rm -rf "$data"
+    mv "$dir/kept" "$data"
+    promote
+}
+
 down() {
     halt_process immediate
-    rm -rf "$data" "$env_file"
+    rm -rf "$data" "$dir/kept" "$env_file"
     [[ $(socket_dir) == "$dir" ]] || rm -rf "$(socket_dir)"
 }
 
@@ -258,6 +275,8 @@ restart)
     start
     ;;
 promote) promote ;;
+keep) keep ;;
+fail-over) fail_over ;;
 status) status ;;
 psql)
     pid_of_ours >/dev/null || die "no server is up in $dir"

@@ -60,14 +60,17 @@ fn retry(row: &OutboxRow, input: &GuardInput<'_>) -> Considered {
     let verdicts = judge(row, input);
     match (strictest(&verdicts), &row.order) {
         (GuardSays::Allow, _) => Considered::Send(
-            Box::new(OutboxRow { attempts: row.attempts + 1, not_before: None, ..row.clone() }),
+            Box::new(OutboxRow { verdicts, attempts: row.attempts + 1, not_before: None, ..row.clone() }),
             vec![],
         ),
         // Recovery waits for the run's end: a run that waited for what comes of recovery would wait for ever.
         (GuardSays::Defer(_), Order::Run(run)) if input.incident.is_some_and(|i| i.evidence.is_some()) => {
             not_again(row, run, verdicts, "recovery was seen meanwhile", input.now)
         }
-        (GuardSays::Defer(_), _) => Considered::Wait,
+        // Not due before it is asked again: however many wait, they keep nothing else from its turn.
+        (GuardSays::Defer(until), _) => {
+            Considered::Settle(Box::new(OutboxRow { verdicts, not_before: Some(until), ..row.clone() }), vec![])
+        }
         (GuardSays::Deny, Order::Run(run)) => {
             let no = verdicts.iter().find(|v| v.says == GuardSays::Deny).map(|v| format!("{}: {}", v.guard, v.reason));
             not_again(row, run, verdicts, &no.unwrap_or_default(), input.now)

@@ -2,7 +2,7 @@
 //! which no release has; without it both functions are constants.
 
 /// Bugs that can be planted, by name: each must be caught by a test (docs/reliability.md).
-pub const PLANTED: [&str; 14] = [
+pub const PLANTED: [&str; 15] = [
     "offset_before_state",
     "random_key",
     "attempt_in_key",
@@ -17,14 +17,15 @@ pub const PLANTED: [&str; 14] = [
     "replay_acts",
     "late_reply_dropped",
     "position_not_compared",
+    "restored_store_trusted",
 ];
 
 /// Where a process can be made to end, by name, and in how many places of the source each stands.
 pub const POINTS: [(&str, usize); 23] = [
     // Taking: a batch was taken from the sources; a source that was never seen is written down.
     ("gather.taken", 1),
-    ("begin.before", 1),
-    ("begin.after", 1),
+    ("begin.before", 2),
+    ("begin.after", 2),
     // Deciding: in memory only.
     ("step.done", 1),
     ("timer.fired", 1),
@@ -57,11 +58,14 @@ pub const POINTS: [(&str, usize); 23] = [
 mod on {
     use std::cell::RefCell;
     use std::io::Write as _;
-    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
     use std::sync::{Mutex, PoisonError};
+
+    use crate::Span;
 
     static EVERYWHERE: Mutex<Option<String>> = Mutex::new(None);
     static CRASH: Mutex<Option<(String, u32)>> = Mutex::new(None);
+    static SHIFT: AtomicI64 = AtomicI64::new(0);
 
     thread_local! {
         static HERE: RefCell<Option<String>> = const { RefCell::new(None) };
@@ -94,6 +98,16 @@ mod on {
         *CRASH.lock().unwrap_or_else(PoisonError::into_inner) = Some((point.to_owned(), hits));
     }
 
+    /// Sets this process's wall clock so many milliseconds from the true time.
+    pub fn shift_clock(millis: i64) {
+        SHIFT.store(millis, Ordering::Relaxed);
+    }
+
+    /// How far this process's wall clock is from the true time.
+    pub fn clock_shift() -> Span {
+        Span::from_millis(SHIFT.load(Ordering::Relaxed))
+    }
+
     /// A named place where a process may end.
     pub fn point(name: &str) {
         let mut crash = CRASH.lock().unwrap_or_else(PoisonError::into_inner);
@@ -109,7 +123,7 @@ mod on {
 }
 
 #[cfg(feature = "test-faults")]
-pub use on::{crash_at, nonce, plant, plant_here, planted, point};
+pub use on::{clock_shift, crash_at, nonce, plant, plant_here, planted, point, shift_clock};
 
 /// Whether this bug is planted: never, in this build.
 #[cfg(not(feature = "test-faults"))]
@@ -123,6 +137,13 @@ pub const fn planted(_name: &str) -> bool {
 #[inline(always)]
 pub const fn nonce() -> u64 {
     0
+}
+
+/// How far this process's wall clock is from the true time: not at all, in this build.
+#[cfg(not(feature = "test-faults"))]
+#[inline(always)]
+pub const fn clock_shift() -> crate::Span {
+    crate::Span::ZERO
 }
 
 /// A named place where a process may end: nothing, in this build.

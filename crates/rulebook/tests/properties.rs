@@ -199,7 +199,7 @@ fn ten_thousand_numeric_rules_on_one_field_are_all_right() {
     let doubled: Vec<i128> =
         (0..10_000i128).map(|i| if i % 3 == 2 { (i128::from(EDGE) + i - 5_000) * 2 } else { i - 5_000 }).collect();
     let written = |i: usize, twice: i128| match twice % 2 {
-        0 if i % 2 == 0 || twice > 1 << 40 => format!("{}", twice / 2),
+        0 if i.is_multiple_of(2) || twice > 1 << 40 => format!("{}", twice / 2),
         _ => format!("{:.1}", twice as f64 / 2.0),
     };
     let signs = ["==", "<", "<=", ">", ">="];

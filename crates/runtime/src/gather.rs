@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use paramedic_model::faults::point;
@@ -38,6 +38,8 @@ pub struct Gatherer {
     pub shard: u32,
     /// The inbox is read from it.
     pub store: Arc<dyn Store>,
+    /// [`Store::ends_lost`] when the shard was loaded.
+    pub ends_lost: u64,
     /// Where the lanes of the inbox go on.
     pub lanes: Vec<LaneReader>,
     /// Readers that arrive once their broker answers.
@@ -141,7 +143,7 @@ impl Gatherer {
     }
 
     fn gather(&mut self, slots: &mut Vec<Slot>, out: &Sender<Gathered>, feeds: &Sender<crate::source::Feed>) {
-        let mut ask_inbox = Timestamp::EPOCH;
+        let mut ask_inbox = Instant::now();
         let mut last_tick = wall();
         let started = wall();
         while !self.stop.asked() {
@@ -156,6 +158,13 @@ impl Gatherer {
             }
             let now = wall();
             let took = self.take(slots, &mut ask_inbox, now);
+            if self.store.ends_lost() != self.ends_lost {
+                tracing::warn!(
+                    shard = self.shard,
+                    "the store may lack its end: the shard begins again from what is there"
+                );
+                return;
+            }
             let mut batch = self.assemble(slots, now, started, &mut last_tick);
             batch.begun = begun;
             if batch.is_empty() && !batch.tick {
@@ -173,13 +182,14 @@ impl Gatherer {
     }
 
     /// Takes what is there; true when anything was.
-    fn take(&mut self, slots: &mut [Slot], ask_inbox: &mut Timestamp, now: Timestamp) -> bool {
+    fn take(&mut self, slots: &mut [Slot], ask_inbox: &mut Instant, now: Timestamp) -> bool {
         let mut took = false;
         for slot in slots.iter_mut() {
             took |= slot.fill(self.max_events, now);
             self.report(slot, now);
         }
-        if now < *ask_inbox {
+        let asked = Instant::now();
+        if asked < *ask_inbox {
             return took;
         }
         let mut news = false;
@@ -193,7 +203,7 @@ impl Gatherer {
                 Err(error) => tracing::error!(%error, shard = self.shard, "the inbox cannot be read"),
             }
         }
-        *ask_inbox = if news { now } else { now.plus(self.store.inbox_pause()) };
+        *ask_inbox = if news { asked } else { asked + self.store.inbox_pause().to_std() };
         took || news
     }
 
@@ -323,7 +333,7 @@ impl Gatherer {
         mut batch: Gathered,
         out: &Sender<Gathered>,
         slots: &mut [Slot],
-        ask_inbox: &mut Timestamp,
+        ask_inbox: &mut Instant,
     ) -> bool {
         loop {
             match out.try_send(batch) {

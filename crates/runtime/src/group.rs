@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::unbounded;
 use paramedic_model::faults::point;
-use paramedic_store::{Claim, Position, ShardImage, StoreError};
+use paramedic_store::{Claim, ShardImage, StoreError};
 use rdkafka::consumer::{BaseConsumer, Consumer as _, RebalanceProtocol};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message as _;
@@ -19,7 +19,7 @@ use crate::config::{KafkaConfig, secret};
 use crate::life::{Broken, Inlet, Shell};
 use crate::live::topics;
 use crate::shared::{Homes, Stop};
-use crate::source::connect::{begin_at, partitions};
+use crate::source::connect::{begin_at, begin_at_ends, partitions, positions_of};
 use crate::source::kafka::{Context, PartitionReader, Rebalance, Topic, client_config, describe};
 use crate::source::{Reader, Standing};
 use crate::stepping::Ended;
@@ -211,6 +211,12 @@ impl Lives {
         self.end(&all);
     }
 
+    fn load(&self, shard: u32) -> Result<ShardImage, String> {
+        let wanted = self.topics.iter().map(|t| format!("kafka/{}/{shard}", t.name)).collect();
+        let loaded = self.shell.load(shard, &Claim::Positions(wanted));
+        loaded.map_err(|error: StoreError| format!("shard {shard} cannot be loaded: {error}"))
+    }
+
     /// Loads the shard, and begins its life; gives the partitions with the offsets where they begin, and those that
     /// must not be read.
     fn begin(
@@ -220,11 +226,12 @@ impl Lives {
         assigned: BTreeSet<(String, i32)>,
     ) -> Result<Vec<(String, i32, Option<Offset>)>, String> {
         point("rebalance.assigned");
-        let wanted = self.topics.iter().map(|t| format!("kafka/{}/{shard}", t.name)).collect();
-        let image = self
-            .shell
-            .load(shard, &Claim::Positions(wanted))
-            .map_err(|error: StoreError| format!("shard {shard} cannot be loaded: {error}"))?;
+        let mut image = self.load(shard)?;
+        if begin_at_ends(consumer, self.shell.parts.store.as_ref(), &self.topics, (shard, image.epoch))
+            .inspect_err(|_| self.shell.leave(shard, image.epoch))?
+        {
+            image = self.load(shard)?;
+        }
         point("rebalance.loaded");
         let epoch = image.epoch;
         self.begin_loaded(consumer, shard, assigned, image).inspect_err(|_| self.shell.leave(shard, epoch))
@@ -237,16 +244,7 @@ impl Lives {
         assigned: BTreeSet<(String, i32)>,
         image: ShardImage,
     ) -> Result<Vec<(String, i32, Option<Offset>)>, String> {
-        let mut known: BTreeMap<String, Position> = self
-            .shell
-            .parts
-            .store
-            .positions()
-            .map_err(|e| e.to_string())?
-            .into_iter()
-            .filter(|(_, name, _)| name.contains('/'))
-            .map(|(_, name, position)| (name, position))
-            .collect();
+        let mut known = positions_of(self.shell.parts.store.as_ref()).map_err(|e| e.to_string())?;
         known.extend(image.positions.clone());
         let (out, readers) = unbounded::<Box<dyn Reader>>();
         let mut begins = Vec::new();

@@ -122,6 +122,7 @@ impl Shell {
         let gatherer = Gatherer {
             shard,
             store: Arc::clone(&self.parts.store),
+            ends_lost: image.ends_lost,
             lanes: LaneReader::all(&image.positions),
             arriving: inlet.readers,
             awaited: inlet.awaited,

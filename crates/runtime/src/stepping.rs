@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use paramedic_engine::{Decision, Shard};
@@ -10,7 +11,6 @@ use paramedic_model::{InboxBody, Lane, NewInbox, OperatorAct, Range, Span, Times
 use paramedic_store::{Batch, DeadLetter, Position, PositionMove, Store, StoreError};
 use tokio::sync::Notify;
 
-use crate::clock::wall;
 use crate::matching::{Fed, Matched};
 use crate::metrics::Metrics;
 use crate::shared::{Clocks, Homes, Sets};
@@ -53,9 +53,8 @@ pub struct Stepper {
 }
 
 /// A batch that has begun and is not committed yet.
-#[derive(Default)]
 struct Open {
-    since: Timestamp,
+    since: Instant,
     ranges: BTreeMap<String, Range>,
     positions: BTreeMap<String, Position>,
     dead: Vec<DeadLetter>,
@@ -63,6 +62,19 @@ struct Open {
     handed: Vec<NewInbox>,
     /// Positions that were moved by hand: after the commit all begins again.
     moved: BTreeMap<String, Position>,
+}
+
+impl Open {
+    fn new() -> Self {
+        Self {
+            since: Instant::now(),
+            ranges: BTreeMap::new(),
+            positions: BTreeMap::new(),
+            dead: vec![],
+            handed: vec![],
+            moved: BTreeMap::new(),
+        }
+    }
 }
 
 impl Stepper {
@@ -102,14 +114,14 @@ impl Stepper {
                 }
                 None => {
                     self.shard.begin(matched.cap);
-                    Open { since: matched.cap, ..Open::default() }
+                    Open::new()
                 }
             };
             self.step(&mut now, &mut matched)?;
             self.take_ranges(&mut now, matched.ranges);
             now.positions.extend(matched.positions);
             now.dead.extend(matched.dead);
-            let waited = wall().since(now.since) >= self.max_wait;
+            let waited = now.since.elapsed() >= self.max_wait.to_std();
             let moves_more =
                 self.shard.has_decided() || !now.dead.is_empty() || !now.handed.is_empty() || !now.moved.is_empty();
             *open = Some(now);
@@ -213,7 +225,7 @@ impl Stepper {
         if self.shard.next_due().is_some_and(|due| due <= cap) {
             self.shard.tick(blind);
             point("timer.fired");
-            *open = Some(Open { since: cap, ..Open::default() });
+            *open = Some(Open::new());
             self.commit(open)?;
         } else {
             self.shard.tick(vec![]);

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use axum::http::StatusCode;
-use paramedic_model::Timestamp;
+use paramedic_model::{Timestamp, faults};
 use paramedic_store::{HaltFile, Store};
 use prometheus::{IntCounterVec, Opts, Registry};
 use tokio::sync::Semaphore;
@@ -123,7 +123,7 @@ impl App {
 /// The wall clock.
 pub(crate) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_nanos(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
+    Timestamp::from_nanos(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)).plus(faults::clock_shift())
 }
 
 fn counter(registry: &Registry) -> Option<IntCounterVec> {

@@ -17,6 +17,7 @@ mod oracle;
 mod owned;
 mod people;
 mod rules;
+mod tail;
 mod world;
 
 use std::collections::BTreeMap;
@@ -217,7 +218,7 @@ impl Simulation {
         let at = self.world.dice.index(self.nodes.len());
         let (Some(node), world) = (self.nodes.get_mut(at), &mut self.world) else { return };
         let is_up = node.process == Process::Up;
-        match world.dice.roll(17) {
+        match world.dice.roll(19) {
             0..5 if is_up => {
                 let span =
                     if world.dice.one_in(2) { world.dice.millis(100, 5_000) } else { world.dice.millis(6_000, 40_000) };
@@ -254,7 +255,27 @@ impl Simulation {
             }
             13 => world.cut_log(),
             14 if world.dice.one_in(2) => world.recreate_topic(),
+            15 => world.back_up(),
+            16 => self.lose_tail(),
             _ => world.resume(),
+        }
+    }
+
+    /// The store is as it was a while ago, and says so: an operator has put a backup back, with all nodes down; or its
+    /// server has failed over, and the nodes, whose connections were all cut, begin again from what is there now.
+    fn lose_tail(&mut self) {
+        let Some(backup) = self.world.backup.take() else { return };
+        if self.world.dice.one_in(2) {
+            let span = self.world.dice.millis(1_000, 60_000);
+            let back = self.world.now.plus(span);
+            for node in &mut self.nodes {
+                node.end(&mut self.world, back);
+            }
+            self.world.put_back(backup);
+        } else {
+            let adrift = self.nodes.iter().flat_map(|node| node.tasks.iter().map(|t| t.row.key)).collect();
+            self.nodes.iter_mut().for_each(|node| node.owned.clear());
+            self.world.fail_over(backup, adrift);
         }
     }
 
@@ -303,6 +324,7 @@ impl Simulation {
                 self.world.decide_proposed(true);
                 self.world.settle(true);
                 self.world.rewind_stopped();
+                self.world.look_after_tail(true);
             }
             let (mut busy, commits) = (false, self.world.commits);
             self.each_node(|node, world| {
@@ -373,7 +395,7 @@ impl World {
         for name in stopped {
             let minute = self.now.as_nanos() / 60_000_000_000;
             if let Some(partition) = kafka::partition_of(&name)
-                && self.watch.asked_to_rewind(&name, minute)
+                && self.watch.asked_in_this_minute(&name, minute)
             {
                 self.rewind(partition, paramedic_model::REWIND_EARLIEST);
             }

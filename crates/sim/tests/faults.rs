@@ -58,7 +58,7 @@ mod planted {
     use paramedic_model::faults::plant_here;
 
     /// The bug, and the beginning of an oracle that must tell of it.
-    const BUGS: [(&str, &str); 14] = [
+    const BUGS: [(&str, &str); 15] = [
         ("offset_before_state", "I1"),
         ("random_key", "I8"),
         ("attempt_in_key", "I10"),
@@ -73,6 +73,7 @@ mod planted {
         ("replay_acts", "I15 a replay"),
         ("late_reply_dropped", "a late reply"),
         ("position_not_compared", "I1/I2 ranges abut"),
+        ("restored_store_trusted", "a restored store"),
     ];
 
     #[test]

@@ -10,6 +10,8 @@ use paramedic_model::{
 pub use paramedic_model::{Halt, HaltScope};
 use serde::{Deserialize, Serialize};
 
+use crate::archive::Anchor;
+
 /// Why a store did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -171,6 +173,8 @@ pub struct ShardImage {
     pub scopes: Vec<ScopeImage>,
     /// The rule set that was published last: a shard without a journal begins under it.
     pub active: Option<Digest>,
+    /// [`Store::ends_lost`], as it was before the load.
+    pub ends_lost: u64,
 }
 
 /// Where an inbox entry is.
@@ -367,6 +371,12 @@ pub trait Store: Send + Sync {
     /// Says so, or takes it back (`None`).
     fn recovered_set(&self, recovered: Option<&Recovered>) -> Result<()>;
 
+    /// How often it was noticed, since this was opened, that another server answers, which may lack the end of what once
+    /// was. Whoever has a shard in memory from before drops it, and begins again from what is there now.
+    fn ends_lost(&self) -> u64 {
+        0
+    }
+
     /// Copies the whole store, as it is at one moment, to a new file, while it is worked with. Who opens the copy
     /// finds it [`Store::recovered`].
     fn backup(&self, to: &Path) -> Result<()>;
@@ -406,6 +416,8 @@ pub trait Store: Send + Sync {
     fn journal(&self, shard: u32, from: u64, limit: usize) -> Result<Vec<JournalRow>>;
     /// Figures for status and metrics.
     fn counts(&self) -> Result<Counts>;
+    /// Where the history of each scope goes on that has rows in the archive.
+    fn archived(&self) -> Result<BTreeMap<String, Anchor>>;
     /// Follows the hash chain of every scope from its first row.
     fn audit(&self) -> Result<Audit>;
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use paramedic_engine::{EventInput, Limits, Shard, ShardConfig, State, outbox};
 use paramedic_model::{
     Alert, Ci, Digest, Id, InboxBody, Incident, NewInbox, Order, OutboxRow, OutboxState, Outcome, Parked, Relation,
-    Run, ScopeImage, SeenId, Span, Timer, Timestamp,
+    Run, ScopeImage, SeenId, Span, Timer, Timestamp, Window,
 };
 use paramedic_rulebook::{Evaluator, RuleSet, load};
 use serde_json::{Value, from_value, json};
@@ -73,6 +73,7 @@ pub fn run(data: &[u8]) {
         parked: each(part("parked"), from_value::<Parked>, |p| p.key.clone()),
         seen: each(part("seen"), from_value::<(SeenId, Timestamp)>, |s| s.0.clone()),
         timers: each(part("timers"), from_value::<Timer>, |t| t.id),
+        windows: each(part("windows"), from_value::<Window>, |w| w.id),
         cis: each(part("cis"), from_value::<Ci>, |c| c.id),
         relations: each(part("relations"), from_value::<Relation>, Clone::clone),
     };

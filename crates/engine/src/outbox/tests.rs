@@ -439,7 +439,12 @@ fn a_retry_that_never_left_does_not_make_an_unknown_outcome_a_failure() {
 #[test]
 fn guards_hold_for_retries_too() {
     let unsure = after(&desk().sends(&with(Effect::Keyed, OnUnknown::Retry)), &unknown(), t(2)).0;
-    assert_eq!(desk().halted().at(10).consider(&unsure), Considered::Wait);
+    let (held, reports) = desk().halted().at(10).settles(&unsure);
+    assert_eq!(
+        (held.state, held.attempts, reports.len()),
+        (S::Started, unsure.attempts, 0),
+        "nobody is told of a wait"
+    );
     let mut d = desk().at(10);
     d.incident.as_mut().unwrap().state = paramedic_model::IncidentState::Resolved;
     let (next, reports) = d.settles(&unsure);
@@ -447,6 +452,20 @@ fn guards_hold_for_retries_too() {
     assert_eq!(next.message.as_deref(), Some("not sent again: staleness: its incident is resolved"));
     let never_left = after(&desk().sends(&a_run()), &refused(), t(2)).0;
     assert_eq!(d.settles(&never_left).0.state, S::Failed);
+}
+
+#[test]
+fn a_retry_that_is_held_back_is_not_due_until_it_is_asked_about_again() {
+    let unsure = after(&desk().sends(&with(Effect::Keyed, OnUnknown::Retry)), &unknown(), t(2)).0;
+    let (held, _) = desk().halted().at(10).settles(&unsure);
+    assert_eq!((held.not_before, &held.request), (Some(t(15)), &unsure.request));
+    let said = held.verdicts.iter().find(|v| v.guard == "halt").map(|v| v.reason.as_str());
+    assert_eq!(said, Some("halted by ann: fire"), "people see why it waits");
+    assert_eq!(adopt(&held, t(11)), None, "its last outcome is known");
+    assert_eq!(desk().at(14).consider(&held), Considered::Wait);
+    let sent = desk().at(15).sends(&held);
+    assert!(sent.attempts == 2 && sent.verdicts.iter().all(|v| v.says == GuardSays::Allow), "its guards are on record");
+    assert_eq!(after(&desk().at(15).sends(&held), &unknown(), t(16)).0.message, unsure.message, "it stays unsure");
 }
 
 #[test]
@@ -605,8 +624,8 @@ fn clearing_passes_no_other_guard_and_only_what_waits_is_cleared() {
 #[test]
 fn a_retry_waits_for_a_person_after_a_restore_too() {
     let unsure = after(&desk().sends(&with(Effect::Keyed, OnUnknown::Retry)), &unknown(), t(2)).0;
-    assert_eq!(restored(5).at(30).consider(&unsure), Considered::Wait);
-    let (cleared, _) = clear(&unsure, "ann", t(40)).unwrap();
+    let (held, _) = restored(5).at(30).settles(&unsure);
+    let (cleared, _) = clear(&held, "ann", t(40)).unwrap();
     assert_eq!(restored(5).at(40).sends(&cleared).attempts, 2);
 }
 

@@ -1,15 +1,16 @@
-//! One engine alone: one consumer assigns itself all partitions, without a group.
+//! Where partitions are begun; and one engine alone: one consumer assigns itself all of them, without a group.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use paramedic_store::Position;
+use paramedic_model::faults::point;
+use paramedic_store::{Batch, Position, PositionMove, Store, StoreError};
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use super::kafka::{Begin, Context, PartitionReader, Topic, begin, client_config, describe, start_of};
-use crate::config::KafkaConfig;
+use crate::config::{KafkaConfig, Start};
 
 /// How long the brokers may take to answer while a connection is made.
 pub(super) const ANSWER: Duration = Duration::from_secs(5);
@@ -116,15 +117,63 @@ pub(crate) fn begin_at(
     Ok(begin(start_of(topic, positions), positions.get(&name), watermarks))
 }
 
+/// Every position that the store has, by name.
+///
+/// # Errors
+/// Those of the store.
+pub(crate) fn positions_of(store: &dyn Store) -> Result<BTreeMap<String, Position>, StoreError> {
+    Ok(store.positions()?.into_iter().map(|(_, name, position)| (name, position)).collect())
+}
+
+/// Of topics that begin at their ends and were never read: where all their partitions begin is written down in one
+/// commit of one shard, by whoever is first. Otherwise a partition that is assigned a moment later would begin at
+/// another moment, or at its first record, as one that was added to the topic does. The shards that partitions belong to
+/// take their positions over when they are loaded.
+///
+/// True where this, or another engine at the same moment, has written something: what was loaded before is old.
+///
+/// # Errors
+/// When Kafka or the store does not answer.
+pub(crate) fn begin_at_ends(
+    consumer: &BaseConsumer<Context>,
+    store: &dyn Store,
+    topics: &[Topic],
+    (shard, epoch): (u32, u64),
+) -> Result<bool, String> {
+    let known = positions_of(store).map_err(|e| e.to_string())?;
+    let is_new = |topic: &&Topic| {
+        let prefix = format!("kafka/{}/", topic.name);
+        topic.start == Start::Latest && !known.keys().any(|name| name.starts_with(&prefix))
+    };
+    let mut positions = BTreeMap::new();
+    for topic in topics.iter().filter(is_new) {
+        for partition in partitions(consumer, &topic.name)?? {
+            let begin = begin_at(consumer, topic, partition, &known)??;
+            let to = Position { next: begin.next, last_at: None, last_digest: None };
+            positions.insert(format!("kafka/{}/{partition}", topic.name), PositionMove { from: None, to });
+        }
+    }
+    if positions.is_empty() {
+        return Ok(false);
+    }
+    point("begin.before");
+    match store.commit(&Batch { shard, epoch, positions, ..Batch::default() }) {
+        Ok(()) => point("begin.after"),
+        Err(StoreError::PositionMoved { .. }) => {}
+        Err(error) => return Err(error.to_string()),
+    }
+    Ok(true)
+}
+
 #[cfg(test)]
 mod tests {
     use paramedic_model::{Digest, Timestamp};
+    use paramedic_store::{Claim, MemoryStore};
     use rdkafka::config::ClientConfig;
     use rdkafka::mocking::MockCluster;
     use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer as _};
 
     use super::*;
-    use crate::config::Start;
     use crate::record::Chunk;
     use crate::source::{Feed, Reader as _, Standing};
 
@@ -193,5 +242,69 @@ mod tests {
         };
         assert!(standing("kafka/shrunk/0").contains("it ends at offset 2"));
         assert!(standing("kafka/other/0").contains("another record stands"));
+    }
+
+    /// A topic with `count` records in each of its two partitions.
+    fn grow(kafka: &KafkaConfig, topic: &str, count: usize) {
+        let producer: BaseProducer = ClientConfig::new().set("bootstrap.servers", &kafka.brokers).create().unwrap();
+        for partition in [0, 1].repeat(count) {
+            assert!(producer.send(BaseRecord::<str, str>::to(topic).partition(partition).payload("x")).is_ok());
+        }
+        producer.flush(Duration::from_secs(10)).unwrap();
+    }
+
+    #[test]
+    fn in_a_group_all_partitions_begin_at_the_end_as_of_one_moment_whoever_is_first() {
+        let cluster: MockCluster<'static, DefaultProducerContext> = MockCluster::new(1).unwrap();
+        let kafka =
+            KafkaConfig { brokers: cluster.bootstrap_servers(), group: None, instance: None, options: BTreeMap::new() };
+        cluster.create_topic("t", 2, 1).unwrap();
+        let consumer: BaseConsumer<Context> =
+            client_config(&kafka).unwrap().create_with_context(Context::default()).unwrap();
+        let (store, topics) = (MemoryStore::new(), [topic("t", Start::Latest)]);
+        let load = |shard: u32| {
+            let image = store.load_shard(shard, &Claim::Positions(vec![format!("kafka/t/{shard}")])).unwrap();
+            let next = image.positions.get(&format!("kafka/t/{shard}")).map(|p| p.next);
+            ((shard, image.epoch), next)
+        };
+        let begin = |owner| begin_at_ends(&consumer, &store, &topics, owner);
+
+        grow(&kafka, "t", 3);
+        let ((one, before), (other, nothing)) = (load(0), load(1));
+        assert_eq!((before, nothing), (None, None));
+        assert_eq!(begin(one), Ok(true));
+        // More comes; only then partition 1 is assigned.
+        grow(&kafka, "t", 1);
+        assert_eq!(load(0).1, Some(3));
+        assert_eq!(begin(other), Ok(false), "it is on record where it begins");
+        assert_eq!(load(1).1, Some(3), "the end as of the start: neither its first record, nor what came since");
+    }
+
+    #[test]
+    fn of_two_engines_that_begin_a_topic_at_once_one_is_first_and_the_other_goes_by_it() {
+        let cluster: MockCluster<'static, DefaultProducerContext> = MockCluster::new(1).unwrap();
+        let kafka =
+            KafkaConfig { brokers: cluster.bootstrap_servers(), group: None, instance: None, options: BTreeMap::new() };
+        cluster.create_topic("t", 2, 1).unwrap();
+        grow(&kafka, "t", 2);
+        let consumer: BaseConsumer<Context> =
+            client_config(&kafka).unwrap().create_with_context(Context::default()).unwrap();
+        let (store, topics) = (MemoryStore::new(), [topic("t", Start::Latest), topic("t", Start::Earliest)]);
+        let own = |shard: u32| (shard, store.load_shard(shard, &Claim::Positions(vec![])).unwrap().epoch);
+        let (one, other) = (own(0), own(1));
+        let both = std::thread::scope(|scope| {
+            let other = scope.spawn(|| begin_at_ends(&consumer, &store, &topics[..1], other));
+            let one = begin_at_ends(&consumer, &store, &topics[..1], one);
+            [one, other.join().unwrap()]
+        });
+        assert!(both.iter().all(Result::is_ok) && both.contains(&Ok(true)), "{both:?}");
+        let known = positions_of(&store).unwrap();
+        assert_eq!(known.values().map(|p| p.next).collect::<Vec<_>>(), [2, 2]);
+        // One that begins at its first records needs no common moment.
+        assert_eq!(begin_at_ends(&consumer, &MemoryStore::new(), &topics[1..], (0, 1)), Ok(false));
+        // Who has lost its shard meanwhile begins nothing.
+        let store = MemoryStore::new();
+        let stale = (0, store.load_shard(0, &Claim::Alone).unwrap().epoch - 1);
+        assert!(begin_at_ends(&consumer, &store, &topics[..1], stale).is_err());
     }
 }

@@ -70,4 +70,8 @@ faults! {
     RewoundBack "a person rewound a partition",
     Settled "a person settled an unknown run",
     Published "another rule set was published",
+    PutBack "a backup of the store was put back",
+    FailedOver "the store failed over to a copy that lacked its end",
+    LetGo "a person let a run go that waited because the store was restored",
+    NotRepeated "a person saw that a run had left before the store was restored, and did not let it go again",
 }

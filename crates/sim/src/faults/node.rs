@@ -71,6 +71,16 @@ impl Node {
         (self.process, self.since) = (Process::Down(back), world.now);
     }
 
+    /// It is down until then, whatever it was doing.
+    pub(super) fn end(&mut self, world: &mut World, back: Timestamp) {
+        if self.process == Process::Up {
+            return self.crash(world, back);
+        }
+        self.owned.clear();
+        self.tasks.clear();
+        self.process = Process::Down(back);
+    }
+
     pub(super) fn pause(&mut self, world: &mut World, until: Timestamp) {
         world.hit(Fault::Paused);
         world.note(format!("node {} is stopped", self.id));

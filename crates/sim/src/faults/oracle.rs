@@ -5,6 +5,7 @@ mod again;
 mod history;
 mod log;
 mod rest;
+mod tail;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,6 +18,8 @@ use serde_json::json;
 use super::dispatch::short;
 use super::owned::CLUSTER;
 use super::world::{MAX_ACTION_AGE, World};
+
+pub(super) use tail::Then;
 
 /// Something that must not be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +76,10 @@ pub(super) struct Watch {
     /// How far each partition's life was ever read.
     read_to: BTreeMap<(u32, usize), i64>,
     pub(super) requests: u64,
+    /// Keys of requests that left before the store lost its end, which does not know that any more.
+    forgotten: BTreeSet<Id>,
+    /// Keys that processes which live on had under way then.
+    pub(super) adrift: BTreeSet<Id>,
 }
 
 impl Watch {
@@ -99,7 +106,8 @@ impl Watch {
 
     /// A reply was brought by a process that lives.
     pub(super) fn saved(&mut self, key: Id, outcome: &Outcome) {
-        if let Outcome::Succeeded { .. } = outcome {
+        // The row that this was a reply to may be gone.
+        if matches!(outcome, Outcome::Succeeded { .. }) && !self.adrift.contains(&key) {
             self.succeeded.insert(key);
         }
     }
@@ -112,8 +120,8 @@ impl Watch {
         again
     }
 
-    /// Whether a person has not said yet, in this minute, where to go on.
-    pub(super) fn asked_to_rewind(&mut self, name: &str, minute: i64) -> bool {
+    /// Whether a person has not seen to it yet, in this minute.
+    pub(super) fn asked_in_this_minute(&mut self, name: &str, minute: i64) -> bool {
         self.rewinds.insert((name.to_owned(), minute))
     }
 
@@ -131,8 +139,12 @@ impl Watch {
 pub(super) fn leaves(world: &mut World, row: &OutboxRow, key: Id, body: &str) {
     world.watch.requests += 1;
     let found = world.store.outbox_get(key).ok().flatten().map(|(_, row)| row);
+    tail::leaves(world, row, found.as_ref());
     match found {
+        // It was committed, and the store has lost it since: no time to look again.
+        None if world.watch.adrift.contains(&key) => {}
         None => world.wrong("I10 nothing leaves without a committed row", format!("no row has key {key}")),
+        Some(_) if world.watch.adrift.contains(&key) => {}
         Some(found) if found.state != OutboxState::Started || found.request.as_deref() != Some(body) => {
             let what = format!("row {key} is {}, its request {:?}", found.state.name(), found.request);
             world.wrong("I10 nothing leaves before `started` is committed", what);

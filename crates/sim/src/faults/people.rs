@@ -18,7 +18,7 @@ use super::owned::WEBHOOK_SOURCE;
 use super::world::World;
 
 impl World {
-    fn act(&mut self, scope: String, act: OperatorAct) {
+    pub(super) fn act(&mut self, scope: String, act: OperatorAct) {
         let id = self.new_id("act");
         self.note(format!("ann: {act:?}"));
         let entry = NewInbox { id, scope, at: self.now, body: InboxBody::Operator { by: "ann".to_owned(), act } };
@@ -62,6 +62,7 @@ impl World {
             3..6 => self.decide_proposed(false),
             6 => self.halt(),
             7 | 8 => self.resume(),
+            9 if self.dice.one_in(2) => self.look_after_tail(false),
             9 => self.settle(false),
             10 if self.dice.one_in(2) => self.publish(),
             _ if self.dice.one_in(3) => self.rewind_any(),
@@ -120,7 +121,10 @@ impl World {
                 return;
             }
         }
-        self.halt_file.clear();
+        // A halt that a restored store has forgotten is in the file alone.
+        for (halt, _) in std::mem::take(&mut self.halt_file) {
+            self.watch.resumed(&halt.scope);
+        }
         self.act(own_scope(0), OperatorAct::Resume { reason: "seen".to_owned() });
     }
 

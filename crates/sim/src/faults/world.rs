@@ -14,6 +14,7 @@ use super::kafka::Kafka;
 use super::monitor::{Monitor, Told};
 use super::oracle::Watch;
 use super::rules::Rules;
+use super::tail::Backup;
 
 /// Lines of the trace that a violation shows.
 const TAIL: usize = 60;
@@ -52,6 +53,11 @@ pub(super) struct World {
     /// No faults any more.
     pub(super) calm: bool,
     pub(super) store: Arc<dyn Store>,
+    /// The same, where it is the memory store: of that one there may be a backup.
+    pub(super) memory: Option<Arc<MemoryStore>>,
+    pub(super) backup: Option<Backup>,
+    /// When the store lost its end.
+    pub(super) lost_tail: Option<Timestamp>,
     pub(super) store_away: Timestamp,
     pub(super) kafka: Kafka,
     pub(super) monitor: Monitor,
@@ -84,9 +90,10 @@ impl World {
         let scopes = 1 + dice.roll(3);
         let keyed = dice.one_in(2);
         let roll = dice.one_in(2);
-        let store: Arc<dyn Store> = match memory.unwrap_or(roll) {
-            true => Arc::new(MemoryStore::new()),
-            false => Arc::new(SqliteStore::in_memory()?),
+        let memory = memory.unwrap_or(roll).then(|| Arc::new(MemoryStore::new()));
+        let store: Arc<dyn Store> = match &memory {
+            Some(memory) => Arc::clone(memory) as Arc<dyn Store>,
+            None => Arc::new(SqliteStore::in_memory()?),
         };
         let scopes = (0..scopes).map(|n| format!("s{n}")).collect();
         Ok(Self {
@@ -95,6 +102,9 @@ impl World {
             step: 0,
             calm: false,
             store,
+            memory,
+            backup: None,
+            lost_tail: None,
             store_away: Timestamp::EPOCH,
             kafka: Kafka::new(partitions),
             monitor: Monitor::new(scopes, 2),

@@ -129,11 +129,19 @@ pub(super) fn the_chain_goes_on_from_where_the_archive_ends(bench: &Bench) {
     let audit = store.audit().unwrap();
     assert_eq!((audit.rows, audit.scopes, audit.broken), (3, 2, vec![]));
     // The archive proves itself, and the store's first row follows from its last.
-    let found = verify(folder.path(), &BTreeMap::new()).unwrap();
+    let found = verify(folder.path(), &store.archived().unwrap()).unwrap();
     assert_eq!((found.rows, found.records, found.broken), (6, 1, vec![]));
+    assert_eq!(store.archived().unwrap(), found.ends, "the store says where each scope's archive ends");
     let Anchor { seq: 4, hash } = found.ends["default"] else { panic!("{:?}", found.ends) };
     let next = store.history_of_scope("default", 0, 1).unwrap().remove(0);
     assert_eq!((next.seq, next.hash), (5, next.expected_hash(hash)));
+    // A whole scope that is gone from it is missed, by name.
+    let kept = tempfile::tempdir().unwrap();
+    let away = kept.path().join("site-b");
+    std::fs::rename(folder.path().join("site-b"), &away).unwrap();
+    let missing = verify(folder.path(), &store.archived().unwrap()).unwrap().broken;
+    assert_eq!(missing, [("scope site-b".to_owned(), "rows 1 to 2 are missing".to_owned())]);
+    std::fs::rename(&away, folder.path().join("site-b")).unwrap();
     // It is written on, also where all of it has left.
     owner.write(|c| add_step(c, id("open"))).unwrap();
     owner.write_in("site-b", |c| add_step(c, id("b"))).unwrap();

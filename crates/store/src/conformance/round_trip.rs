@@ -67,6 +67,7 @@ pub(super) fn what_is_loaded_is_what_was_committed(bench: &Bench) {
             relations: c.relations,
         }],
         active: None,
+        ends_lost: 0,
     };
     assert_eq!(store.load_shard(0, &Claim::Alone).unwrap(), expected);
 }

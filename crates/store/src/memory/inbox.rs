@@ -9,13 +9,13 @@ use crate::rules::{first_home, home_name, publication, refused};
 use crate::{INBOX_READ_BYTES, InboxPlace, Published, Result};
 
 /// Its rows, lane by lane, and the places of the writers' ids.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Inbox {
     lanes: BTreeMap<(u32, Lane), LaneRows>,
     places: BTreeMap<String, InboxPlace>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct LaneRows {
     /// Seq of the last row that was appended.
     last: u64,

@@ -26,6 +26,7 @@ impl Tables {
             positions: shard.positions.clone(),
             scopes: scopes.map(|(name, scope)| self.image(name, scope)).collect(),
             active: self.active,
+            ends_lost: 0,
         })
     }
 

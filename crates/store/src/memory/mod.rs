@@ -18,6 +18,7 @@ use paramedic_model::{
 };
 
 use self::tables::{RuleSet, Tables};
+use crate::archive::Anchor;
 use crate::rules::refused;
 use crate::{
     Audit, Batch, Claim, Counts, DeadLetter, Halt, HaltScope, InboxPlace, IncidentFilter, OutboxMove, Position,
@@ -34,6 +35,12 @@ impl MemoryStore {
     /// An empty store.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Another store that holds the same, as of now: what is done to one is not done to the other.
+    #[must_use]
+    pub fn copied(&self) -> Self {
+        Self { tables: Mutex::new(self.tables().clone()) }
     }
 
     /// Every write checks first and then cannot fail, so what a panic leaves behind is whole.
@@ -168,6 +175,9 @@ impl Store for MemoryStore {
     }
     fn counts(&self) -> Result<Counts> {
         Ok(self.tables().counts())
+    }
+    fn archived(&self) -> Result<BTreeMap<String, Anchor>> {
+        Ok(self.tables().archived())
     }
     fn audit(&self) -> Result<Audit> {
         Ok(self.tables().audit())

@@ -7,7 +7,7 @@ use paramedic_model::{Id, Order, OutboxRow, OutboxState, Timestamp};
 use crate::rules::withdrawn;
 
 /// Rows by key.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Outbox {
     rows: BTreeMap<Id, Placed>,
     /// Key of the newest row of a run or a page.
@@ -19,7 +19,7 @@ pub(super) struct Outbox {
 }
 
 /// A row with its shard, and its place in the order in which rows were added.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Placed {
     place: u64,
     shard: u32,

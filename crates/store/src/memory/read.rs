@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use paramedic_model::{Ci, HistoryRow, Id, Incident, JournalRow, Page, Relation, Run};
 
-use super::tables::Tables;
+use super::tables::{Scope, Tables};
+use crate::archive::Anchor;
 use crate::chain::Chain;
 use crate::rules::limit;
 use crate::{Audit, Counts, IncidentFilter, RunFilter};
@@ -79,6 +80,12 @@ impl Tables {
             history: self.scopes.values().map(|s| count(s.history.len())).sum(),
             inbox: count(self.inbox.len()),
         }
+    }
+
+    pub(super) fn archived(&self) -> BTreeMap<String, Anchor> {
+        let anchor = |scope: &Scope| Anchor { seq: scope.archived.0, hash: scope.archived.1 };
+        let all = self.scopes.iter().map(|(name, scope)| (name.clone(), anchor(scope)));
+        all.filter(|(_, anchor)| anchor.seq > 0).collect()
     }
 
     pub(super) fn audit(&self) -> Audit {

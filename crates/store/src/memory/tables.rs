@@ -13,7 +13,7 @@ use crate::rules::{check_fence, check_home, check_move};
 use crate::{DeadLetter, Halt, HaltScope, OutboxMove, Position, Recovered, Result};
 
 /// All of it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Tables {
     pub(super) shards: BTreeMap<u32, Shard>,
     pub(super) scopes: BTreeMap<String, Scope>,
@@ -41,7 +41,7 @@ pub(super) struct Tables {
 }
 
 /// A rule set's sources.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct RuleSet {
     pub(super) sources: BTreeMap<String, String>,
     /// One that was published, and is not the active one, is superseded.
@@ -49,7 +49,7 @@ pub(super) struct RuleSet {
 }
 
 /// A shard's epoch, positions and journal.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Shard {
     pub(super) epoch: u64,
     pub(super) positions: BTreeMap<String, Position>,
@@ -64,7 +64,7 @@ impl Shard {
 }
 
 /// A scope's working state and history.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Scope {
     pub(super) shard: u32,
     pub(super) head: ScopeHead,

@@ -1,7 +1,7 @@
 //! Whether the server is still the one that the store knows: after a restore or a failover the end of what once was
 //! may be missing, and somebody must look before anything is done again.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -23,24 +23,46 @@ pub(super) struct Identity {
     pub(super) timeline: Option<String>,
 }
 
+/// What a store was opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    Whole,
+    /// To be looked at.
+    ReadOnly,
+}
+
 /// The server, as it was when the store was opened.
 pub(super) struct Server {
     /// `user@host:port/database`, for people.
     pub(super) place: String,
     pub(super) schema: String,
+    pub(super) access: Access,
     /// `None` before the store is open.
     known: Mutex<Option<Identity>>,
+    /// How often another server answered than before.
+    ends_lost: AtomicU64,
     /// Whether it was said that its identity cannot be asked.
     warned: AtomicBool,
 }
 
 impl Server {
-    pub(super) fn new(place: String, schema: String) -> Self {
-        Self { place, schema, known: Mutex::default(), warned: AtomicBool::default() }
+    pub(super) fn new(place: String, schema: String, access: Access) -> Self {
+        Self {
+            place,
+            schema,
+            access,
+            known: Mutex::default(),
+            ends_lost: AtomicU64::default(),
+            warned: AtomicBool::default(),
+        }
     }
 
     pub(super) fn set_known(&self, found: Identity) {
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
+    }
+
+    pub(super) fn ends_lost(&self) -> u64 {
+        self.ends_lost.load(Ordering::Acquire)
     }
 
     fn known(&self) -> Option<Identity> {
@@ -50,9 +72,16 @@ impl Server {
 
 /// A new connection: after a failover it is to another server.
 pub(super) async fn meet(server: &Server, client: &Client) -> Result<(), Fault> {
+    if server.access == Access::ReadOnly {
+        // The server itself refuses what would write.
+        client.batch_execute("SET default_transaction_read_only = on").await?;
+        return Ok(());
+    }
     let found = look(server, client).await?;
     if server.known().is_some_and(|known| known != found) {
         compare(client, &found).await?;
+        // Before anything is read or written through this connection.
+        server.ends_lost.fetch_add(1, Ordering::AcqRel);
         server.set_known(found);
     }
     Ok(())

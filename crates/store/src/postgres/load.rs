@@ -48,6 +48,7 @@ pub(super) async fn shard(tx: &Tx<'_>, shard: u32, claim: &Claim) -> Result<Shar
         positions: positions(tx, Some(shard)).await?.into_iter().map(|(_, name, at)| (name, at)).collect(),
         scopes: Vec::new(),
         active: meta::active(tx).await?,
+        ends_lost: 0,
     };
     let mut by_key = BTreeMap::new();
     for row in scopes {

@@ -42,6 +42,7 @@ use tokio::runtime::Runtime;
 use self::error::Fault;
 use self::identity::Server;
 use self::transaction::{ANSWER, PATIENT, Tx, Work};
+use crate::archive::Anchor;
 use crate::rules::refused;
 use crate::{
     Audit, Batch, Claim, Counts, DeadLetter, Halt, HaltScope, InboxPlace, IncidentFilter, OutboxMove, Position,
@@ -107,7 +108,9 @@ impl PostgresStore {
 
 impl Store for PostgresStore {
     fn load_shard(&self, shard: u32, claim: &Claim) -> Result<ShardImage> {
-        self.wait(transaction::write(&self.shared, "load", PATIENT, async |tx| load::shard(tx, shard, claim).await))
+        let ends_lost = self.ends_lost();
+        let load = transaction::write(&self.shared, "load", PATIENT, async |tx| load::shard(tx, shard, claim).await);
+        Ok(ShardImage { ends_lost, ..self.wait(load)? })
     }
     fn shards(&self) -> Result<Vec<(u32, u64)>> {
         self.read("shards", async |tx| {
@@ -182,6 +185,9 @@ impl Store for PostgresStore {
         self.write("recovered", async |tx| meta::set_recovered(tx, recovered).await)
     }
     /// PostgreSQL's own tools do it better than a copy through a connection would.
+    fn ends_lost(&self) -> u64 {
+        self.shared.server.ends_lost()
+    }
     fn backup(&self, to: &Path) -> Result<()> {
         let cause = format!(
             "the store is PostgreSQL's: back it up there, with `pg_dump --schema={} --format=custom --file={} URL` or \
@@ -239,6 +245,9 @@ impl Store for PostgresStore {
     }
     fn counts(&self) -> Result<Counts> {
         self.read("counts", async |tx| read::counts(tx).await)
+    }
+    fn archived(&self) -> Result<BTreeMap<String, Anchor>> {
+        self.read("archive", async |tx| read::archived(tx).await)
     }
     fn audit(&self) -> Result<Audit> {
         self.wait(transaction::read(&self.shared, "audit", PATIENT, async |tx| read::audit(tx).await))

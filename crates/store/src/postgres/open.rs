@@ -10,7 +10,7 @@ use deadpool_postgres::{
 use tokio::runtime::Builder;
 
 use super::error::Fault;
-use super::identity::{self, Server};
+use super::identity::{self, Access, Server};
 use super::url::Address;
 use super::{PostgresStore, Shared, block, schema, transaction};
 use crate::rules::refused;
@@ -34,18 +34,41 @@ impl PostgresStore {
     pub fn open(url: &str) -> Result<Self> {
         let address = Address::parse(url)?;
         let place = address.place();
-        Self::at(address).map_err(|error| named(&place, error))
+        Self::at(address, Access::Whole).map_err(|error| named(&place, error))
     }
 
-    fn at(address: Address) -> Result<Self> {
+    /// Opens an existing store to look at it, while engines may be running on it, also on a standby. Nothing is changed:
+    /// neither its schema nor what it knows of its server, and whatever would write is refused.
+    ///
+    /// # Errors
+    /// As [`PostgresStore::open`], but for the server's settings; and when there is no store, or one with an older
+    /// schema.
+    pub fn open_read_only(url: &str) -> Result<Self> {
+        let address = Address::parse(url)?;
+        let place = address.place();
+        Self::at(address, Access::ReadOnly).map_err(|error| named(&place, error))
+    }
+
+    fn at(address: Address, access: Access) -> Result<Self> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("postgres")
             .enable_all()
             .build()
             .map_err(|e| refused(OPENING, e))?;
-        let shared = shared(&address)?;
-        let opened = block::block_on(runtime.handle(), open(&shared));
+        let shared = shared(&address, access)?;
+        let opened = block::block_on(runtime.handle(), async {
+            match access {
+                Access::Whole => open(&shared).await,
+                Access::ReadOnly => {
+                    let schema = &shared.server.schema;
+                    transaction::read(&shared, OPENING, transaction::ANSWER, async |tx| {
+                        schema::check_readable(tx, schema).await
+                    })
+                    .await
+                }
+            }
+        });
         let store = Self { shared, runtime: Some(runtime) };
         opened.map(|()| store)
     }
@@ -67,8 +90,8 @@ async fn open(shared: &Shared) -> Result<()> {
     Ok(())
 }
 
-fn shared(address: &Address) -> Result<Shared> {
-    let server = Arc::new(Server::new(address.place(), address.schema.clone()));
+fn shared(address: &Address, access: Access) -> Result<Shared> {
+    let server = Arc::new(Server::new(address.place(), address.schema.clone(), access));
     let manager = Manager::from_config(
         address.config.clone(),
         address.connector()?,

@@ -1,5 +1,6 @@
 //! Reading for people and machines: the API, metrics, audit.
 
+use std::collections::BTreeMap;
 use std::pin::pin;
 
 use futures_util::TryStreamExt;
@@ -10,6 +11,7 @@ use tokio_postgres::Row;
 use super::error::{Fault, body, column, digest, int, rows, uint};
 use super::transaction::{Tx, Work};
 use super::{outbox, text};
+use crate::archive::Anchor;
 use crate::chain::Chain;
 use crate::rules::{limit, refused};
 use crate::{Audit, Counts, DeadLetter, IncidentFilter, RunFilter};
@@ -154,6 +156,16 @@ pub(super) async fn counts(tx: &Tx<'_>) -> Result<Counts> {
         history: uint(column(CONTEXT, figures, 1)?),
         inbox: uint(column(CONTEXT, figures, 2)?),
     })
+}
+
+pub(super) async fn archived(tx: &Tx<'_>) -> Result<BTreeMap<String, Anchor>> {
+    const CONTEXT: &str = "archive";
+    let sql = "SELECT name, archived_seq, archived_hash FROM scopes WHERE archived_seq > 0";
+    let anchor = |row: &Row| {
+        let hash = digest(CONTEXT, &column::<String>(CONTEXT, row, 2)?)?;
+        Ok((body(CONTEXT, row, 0)?, Anchor { seq: uint(column(CONTEXT, row, 1)?), hash }))
+    };
+    tx.ask(vec![Work::new(sql)]).await?.iter().flatten().map(anchor).collect()
 }
 
 /// Scope by scope, row by row: memory does not grow with the history.

@@ -55,8 +55,32 @@ pub(super) async fn migrate(tx: &Tx<'_>, schema: &str) -> std::result::Result<()
     tx.commit(vec![]).await
 }
 
+/// Whether the schema can be read as it is. Changes nothing.
+///
+/// # Errors
+/// None is there; it is another program's; it is older than this program, or too new for it.
+pub(super) async fn check_readable(tx: &Tx<'_>, schema: &str) -> std::result::Result<(), Fault> {
+    let cause = match found(tx, schema).await? {
+        Some(version) if version >= NEWEST => return Ok(()),
+        Some(version) => format!(
+            "it has schema {version}, this program reads {NEWEST}: start the engine once, it brings it up to date"
+        ),
+        None => format!("there is no store in schema {schema}: is this the engine's database, and its schema?"),
+    };
+    Err(refused(CONTEXT, cause).into())
+}
+
 /// The schema's number; 0 for an empty one, which gets its `meta`.
 async fn version(tx: &Tx<'_>, schema: &str) -> std::result::Result<i64, Fault> {
+    if let Some(version) = found(tx, schema).await? {
+        return Ok(version);
+    }
+    tx.client().batch_execute("CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)").await?;
+    Ok(0)
+}
+
+/// The schema's number; `None` for an empty one, and where there is none.
+async fn found(tx: &Tx<'_>, schema: &str) -> std::result::Result<Option<i64>, Fault> {
     let tables = "SELECT count(*), count(*) FILTER (WHERE tablename = 'meta') FROM pg_tables WHERE schemaname = $1";
     let found = tx.ask(vec![Work::new(tables).with(schema.to_owned())]).await?;
     let row = only(&found)?;
@@ -67,8 +91,7 @@ async fn version(tx: &Tx<'_>, schema: &str) -> std::result::Result<i64, Fault> {
                 format!("schema {schema} has another program's tables; give Paramedic one of its own (schema=NAME)");
             return Err(refused(CONTEXT, cause).into());
         }
-        tx.client().batch_execute("CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)").await?;
-        return Ok(0);
+        return Ok(None);
     }
     let numbers = "SELECT (SELECT value::bigint FROM meta WHERE key = 'schema'),
                           (SELECT value::bigint FROM meta WHERE key = 'compatible_from')";
@@ -81,7 +104,7 @@ async fn version(tx: &Tx<'_>, schema: &str) -> std::result::Result<i64, Fault> {
         return Err(refused(CONTEXT, cause).into());
     };
     check_version(version, compatible_from)?;
-    Ok(version)
+    Ok(Some(version))
 }
 
 /// Whether this program can work with a schema of that number.

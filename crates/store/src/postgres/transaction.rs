@@ -23,6 +23,8 @@ use tokio_postgres::{Error, Row, Statement};
 
 use super::Shared;
 use super::error::{Fault, Kind};
+use super::identity::Access;
+use crate::rules::refused;
 use crate::{Result, StoreError};
 
 /// So often a transaction is done again that met another one; the pauses double from 5 ms on.
@@ -165,6 +167,9 @@ pub(super) async fn write<T>(
     patience: Duration,
     work: impl AsyncFn(&Tx<'_>) -> std::result::Result<T, Fault>,
 ) -> Result<T> {
+    if shared.server.access == Access::ReadOnly {
+        return Err(refused(context, "the store was opened to be read only"));
+    }
     let mut tries = Tries::default();
     loop {
         let client = match shared.connection().await {

@@ -27,6 +27,7 @@ pub(super) fn shard(tx: &Connection, shard: u32, claim: &Claim) -> Result<ShardI
         positions: positions(tx, Some(shard))?.into_iter().map(|(_, name, position)| (name, position)).collect(),
         scopes: scopes(tx, shard)?,
         active: rulesets::active(tx)?,
+        ends_lost: 0,
     })
 }
 

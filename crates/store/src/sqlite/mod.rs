@@ -35,6 +35,7 @@ use paramedic_model::{
 use rusqlite::{Connection, TransactionBehavior};
 
 use self::error::At;
+use crate::archive::Anchor;
 use crate::rules::refused;
 use crate::{
     Audit, Batch, Claim, Counts, DeadLetter, Halt, HaltScope, InboxPlace, IncidentFilter, OutboxMove, Position,
@@ -239,6 +240,9 @@ impl Store for SqliteStore {
     }
     fn counts(&self) -> Result<Counts> {
         self.read("counts", read::counts)
+    }
+    fn archived(&self) -> Result<BTreeMap<String, Anchor>> {
+        self.read("archive", read::archived)
     }
     fn audit(&self) -> Result<Audit> {
         self.read_aside("audit", read::audit)

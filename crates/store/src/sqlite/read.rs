@@ -1,5 +1,7 @@
 //! Reading for people and machines: the API, metrics, audit.
 
+use std::collections::BTreeMap;
+
 use paramedic_model::{HistoryRow, Id, Incident, IncidentState, JournalRow, Page, Run, ScopeHead, Timestamp};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Params, Row, params, params_from_iter};
@@ -7,6 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::error::{At, digest, int, parse, rows, uint};
 use super::outbox;
+use crate::archive::Anchor;
 use crate::chain::Chain;
 use crate::rules::limit;
 use crate::{Audit, Counts, DeadLetter, Halt, IncidentFilter, Result, RunFilter, StoreError};
@@ -208,6 +211,20 @@ pub(super) fn counts(tx: &Connection) -> Result<Counts> {
 }
 
 /// Scope by scope, row by row: memory does not grow with the history.
+pub(super) fn archived(tx: &Connection) -> Result<BTreeMap<String, Anchor>> {
+    const CONTEXT: &str = "archive";
+    let sql = "SELECT scope, archived_seq, archived_hash FROM scopes WHERE archived_seq > 0";
+    let mut find = tx.prepare_cached(sql).at(CONTEXT)?;
+    let mut rows = find.query([]).at(CONTEXT)?;
+    let mut out = BTreeMap::new();
+    while let Some(row) = rows.next().at(CONTEXT)? {
+        let hash: String = row.get(2).at(CONTEXT)?;
+        let anchor = Anchor { seq: uint(row.get(1).at(CONTEXT)?), hash: digest(CONTEXT, &hash)? };
+        out.insert(row.get(0).at(CONTEXT)?, anchor);
+    }
+    Ok(out)
+}
+
 pub(super) fn audit(tx: &Connection) -> Result<Audit> {
     let mut find = tx
         .prepare_cached("SELECT scope FROM scopes UNION SELECT DISTINCT scope FROM history ORDER BY 1")

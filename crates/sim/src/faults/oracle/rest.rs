@@ -42,6 +42,9 @@ fn truth(world: &World, row: &OutboxRow, wrong: &mut Wrong) {
     let known = world.endpoints.known.get(&row.key);
     let by_person = world.watch.settled.contains(&row.key);
     let effects = known.map_or(0, |k| k.effects);
+    if world.watch.is_forgotten(row.key) {
+        return;
+    }
     match row.state {
         S::Failed if effects > 0 && !by_person && known.is_some_and(|k| !k.said_failed) => {
             let what = format!("{} failed: {:?}; its endpoint did it", short(row.key), row.message);

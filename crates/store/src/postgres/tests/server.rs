@@ -129,6 +129,7 @@ fn a_server_on_another_timeline_is_known_as_restored() {
     assert_eq!(store.recovered().unwrap(), None);
     server.run(&["restart"]);
     assert_eq!(server.open("").unwrap().recovered().unwrap(), None, "a restart is no restore");
+    assert_eq!(store.ends_lost(), 0);
     server.run(&["promote"]);
     // The store that was open all the time notices it with its next connection.
     let recovered = loop {
@@ -139,6 +140,8 @@ fn a_server_on_another_timeline_is_known_as_restored() {
         }
     };
     assert!(recovered.why.contains("timeline was 00000001 and is 00000002"), "{}", recovered.why);
+    assert_eq!(store.ends_lost(), 1, "who has a shard in memory begins again");
+    assert_eq!(store.load_shard(0, &crate::Claim::Alone).unwrap().ends_lost, 1);
     drop(store);
     let store = server.open("").unwrap();
     assert_eq!(store.recovered().unwrap(), Some(recovered));
@@ -253,6 +256,36 @@ fn another_programs_schema_is_refused_and_left_as_it_is() {
     let said = PostgresStore::open(&place.url()).map(|_| ()).unwrap_err().to_string();
     assert!(said.contains("another program"), "{said}");
     assert_eq!(place.rows(&format!("SELECT tablename FROM pg_tables WHERE schemaname = '{}'", place.schema)).len(), 1);
+}
+
+#[test]
+fn who_only_looks_at_a_store_changes_nothing_of_it() {
+    let Some(place) = Place::fresh() else { return };
+    let said = || PostgresStore::open_read_only(&place.url()).map(|_| ()).unwrap_err().to_string();
+    assert!(said().contains("no store in schema"), "{}", said());
+    let tables = || place.rows(&format!("SELECT count(*) FROM pg_namespace WHERE nspname = '{}'", place.schema));
+    assert_eq!(tables()[0][0].as_deref(), Some("0"), "none is made");
+    let store = place.open();
+    let mut owner = Writer::new(&store);
+    owner.write(|c| add_step(c, id("one"))).unwrap();
+    // As if the server had failed over: who looks on does not say that it has seen that.
+    place.sql("UPDATE meta SET value = '77' WHERE key = 'timeline'");
+    let meta = || place.rows("SELECT key, value FROM meta ORDER BY key");
+    let before = meta();
+    let looked = PostgresStore::open_read_only(&place.url()).unwrap();
+    let audit = looked.audit().unwrap();
+    assert_eq!((audit.rows, audit.broken), (1, vec![]));
+    assert_eq!((looked.counts().unwrap(), looked.recovered().unwrap()), (store.counts().unwrap(), None));
+    for refused in [looked.load_shard(0, &crate::Claim::Alone).map(|_| ()), looked.recovered_set(None)] {
+        assert!(refused.is_err_and(|e| e.to_string().contains("read only")));
+    }
+    owner.write(|c| add_step(c, id("one"))).unwrap();
+    assert_eq!(looked.audit().unwrap().rows, 2, "the owner is the owner still");
+    assert_eq!(meta(), before);
+    // A migration may lock what a running engine works with: that is the engine's to choose.
+    place.sql("UPDATE meta SET value = '0' WHERE key = 'schema'");
+    assert!(said().contains("start the engine once"), "{}", said());
+    assert_eq!(meta().iter().find(|row| row[0].as_deref() == Some("schema")).unwrap()[1].as_deref(), Some("0"));
 }
 
 #[test]

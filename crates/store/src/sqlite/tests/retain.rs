@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use paramedic_model::{InboxBody, Lane, Order, OutboxRow, OutboxState, Span};
 
 use super::*;
-use crate::archive::Anchor;
 use crate::{Batch, Claim, Position, PositionMove, Retained, Retention};
 
 const DAY: i64 = 86_400;
@@ -160,17 +159,6 @@ fn nothing_is_dropped_that_could_not_be_archived() {
     assert!(store.incident(id("old")).unwrap().is_some());
 }
 
-/// Where each scope's history begins here.
-fn anchors(store: &SqliteStore) -> BTreeMap<String, Anchor> {
-    let conn = locked(store.writer().unwrap());
-    let mut find = conn.prepare("SELECT scope, archived_seq, archived_hash FROM scopes").unwrap();
-    let anchor = |row: &rusqlite::Row<'_>| {
-        let (seq, hash): (i64, String) = (row.get(1)?, row.get(2)?);
-        Ok((row.get(0)?, Anchor { seq: seq.cast_unsigned(), hash: hash.parse().unwrap() }))
-    };
-    find.query_map([], anchor).unwrap().map(Result::unwrap).collect()
-}
-
 #[test]
 fn what_a_crash_has_archived_and_not_dropped_is_archived_again() {
     let folder = tempfile::tempdir().unwrap();
@@ -179,9 +167,9 @@ fn what_a_crash_has_archived_and_not_dropped_is_archived_again() {
     some(&crashed);
     assert_eq!(retained(&crashed, 31 * DAY, folder.path()).history, 4);
     assert_eq!(retained(&store, 31 * DAY, folder.path()).history, 4);
-    let found = crate::archive::verify(folder.path(), &anchors(&store)).unwrap();
+    let found = crate::archive::verify(folder.path(), &store.archived().unwrap()).unwrap();
     assert_eq!(found.broken, []);
-    assert_eq!((found.records, found.ends), (1, anchors(&store)), "it goes on where the archive ends");
+    assert_eq!((found.records, found.ends), (1, store.archived().unwrap()), "it goes on where the archive ends");
 }
 
 #[test]
