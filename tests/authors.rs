@@ -212,7 +212,7 @@ fn a_changed_rule_differs_with_1_and_names_the_events() {
     let out = replay(&["--json", "difference.json"]);
     assert_eq!(out.status.code(), Some(1), "{}", text(&out));
     let said = text(&out);
-    assert!(said.contains("3 differences: 1 missed, 1 priority, 1 page"), "{said}");
+    assert!(said.contains("4 differences: 1 missed, 1 priority, 2 page"), "{said}");
     assert!(said.contains("missed   2026-03-01T08:00:00Z  desk/call about mail  by event a (line 1)"), "{said}");
     let written: Value =
         serde_json::from_slice(&std::fs::read(folder.path().join("difference.json")).unwrap()).unwrap();

@@ -226,7 +226,11 @@ impl Cx<'_> {
         }
     }
 
+    /// What counts as the same thing: the CI, where the rule says nothing else.
     fn by_of_ci(&self, feed: &Which, ci: &Ci, names: &Names) -> Result<Vec<serde_json::Value>, EvalError> {
+        if feed.rule().by.is_none() {
+            return Ok(vec![json!(ci.id)]);
+        }
         let Some(evaluator) = self.evaluator(feed.set.digest) else { return Err(EvalError::Script(String::new())) };
         let event = self.absence_of(feed.rule(), Some(ci));
         let bindings = self.bindings(names);
