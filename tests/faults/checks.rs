@@ -144,7 +144,7 @@ fn runs(books: &Books, raw: &[Received], scene: &Scene) -> Vec<String> {
     for (run, row) in &books.runs {
         of.entry((&run.playbook, &run.target.name)).or_default().push(row.as_ref());
     }
-    for cause in &scene.causes {
+    for cause in scene.causes.iter().filter(|cause| !scene.forgotten.contains(&cause.host)) {
         let Some(path) = cause.kind.path() else { continue };
         let found = of.get(&(&path[1..], cause.host.as_str())).cloned().unwrap_or_default();
         let [Some(row)] = found[..] else {
@@ -163,7 +163,8 @@ fn runs(books: &Books, raw: &[Received], scene: &Scene) -> Vec<String> {
     let rows = books.runs.iter().filter_map(|(_, row)| row.as_ref());
     let rows = rows.chain(books.pages.iter().filter_map(|(_, row)| row.as_ref()));
     let keys: BTreeSet<String> = rows.map(|row| row.key.to_string()).collect();
-    for request in raw.iter().filter(|r| !keys.contains(&key(r))) {
+    let has_no_row = |r: &&Received| !keys.contains(&key(r)) && !scene.forgotten.contains(&target(r));
+    for request in raw.iter().filter(has_no_row) {
         wrong.push(format!("request {} to {} left without a committed row", request.seq, request.path()));
     }
     wrong

@@ -75,6 +75,8 @@ pub fn fail_over(scene: &mut Scene, server: &Server) -> Vec<String> {
     scene.fail(&engine, 3..6);
     scene.come_to_rest(&engine).unwrap();
     let before = scene.world().raw_log().len();
+    let hosts = scene.causes.iter().map(|cause| cause.host.clone());
+    scene.forgotten = hosts.filter(|host| ["-3", "-4", "-5"].iter().any(|end| host.ends_with(end))).collect();
     server.run(&["fail-over"]);
     let mut wrong = Vec::new();
     eventually_or(

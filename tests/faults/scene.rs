@@ -279,6 +279,8 @@ pub struct Scene {
     pub malformed: [u64; SITES],
     /// Hosts that a person mended, because nobody knew whether the engine had.
     pub by_hand: BTreeSet<String>,
+    /// Hosts about which the store has forgotten what was done.
+    pub forgotten: BTreeSet<String>,
     /// What goes wrong on each host.
     pub kinds: Vec<Kind>,
     /// Causes that monitoring was asked to call over.
@@ -346,6 +348,7 @@ impl Scene {
             deliveries: Vec::new(),
             malformed: [0; SITES],
             by_hand: BTreeSet::new(),
+            forgotten: BTreeSet::new(),
             kinds: Kind::STREAM.to_vec(),
             over: BTreeSet::new(),
             later: None,

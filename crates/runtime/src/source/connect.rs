@@ -8,6 +8,7 @@ use paramedic_model::faults::point;
 use paramedic_store::{Batch, Position, PositionMove, Store, StoreError};
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::metadata::{Metadata, MetadataPartition};
 
 use super::kafka::{Begin, Context, PartitionReader, Topic, begin, client_config, describe, start_of};
 use crate::config::{KafkaConfig, Start};
@@ -94,13 +95,16 @@ pub(crate) fn partitions(consumer: &BaseConsumer<Context>, topic: &str) -> Resul
             ));
         }
     };
-    let found = metadata.topics().iter().find(|t| t.name() == topic);
-    Ok(match found {
+    Ok(numbers(&metadata, topic))
+}
+
+fn numbers(metadata: &Metadata, topic: &str) -> Result<Vec<i32>, String> {
+    match metadata.topics().iter().find(|t| t.name() == topic) {
         Some(t) if t.error().is_none() && !t.partitions().is_empty() => {
-            Ok(t.partitions().iter().map(rdkafka::metadata::MetadataPartition::id).collect())
+            Ok(t.partitions().iter().map(MetadataPartition::id).collect())
         }
         _ => Err(format!("topic {topic} does not exist; create it, or correct `sources`")),
-    })
+    }
 }
 
 /// Outside: whether a broker answers. Inside: where the partition is begun, or why it must not be.
@@ -128,7 +132,7 @@ pub(crate) fn positions_of(store: &dyn Store) -> Result<BTreeMap<String, Positio
 /// Of topics that begin at their ends and were never read: where all their partitions begin is written down in one
 /// commit of one shard, by whoever is first. Otherwise a partition that is assigned a moment later would begin at
 /// another moment, or at its first record, as one that was added to the topic does. The shards that partitions belong to
-/// take their positions over when they are loaded.
+/// take their positions over when they are loaded. Called inside a poll, it polls nothing.
 ///
 /// True where this, or another engine at the same moment, has written something: what was loaded before is old.
 ///
@@ -147,7 +151,9 @@ pub(crate) fn begin_at_ends(
     };
     let mut positions = BTreeMap::new();
     for topic in topics.iter().filter(is_new) {
-        for partition in partitions(consumer, &topic.name)?? {
+        let metadata = consumer.fetch_metadata(Some(&topic.name), ANSWER);
+        let metadata = metadata.map_err(|e| format!("topic {}: Kafka does not tell its partitions ({e})", topic.name))?;
+        for partition in numbers(&metadata, &topic.name)? {
             let begin = begin_at(consumer, topic, partition, &known)??;
             let to = Position { next: begin.next, last_at: None, last_digest: None };
             positions.insert(format!("kafka/{}/{partition}", topic.name), PositionMove { from: None, to });
