@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use paramedic_model::Grants;
 use paramedic_rulebook::{GRANTS, load};
 use paramedic_sim::scenario::run_scenarios;
 use serde_yaml::Value;
@@ -36,7 +37,7 @@ fn files(folder: &Path) -> (BTreeMap<String, String>, BTreeMap<String, String>) 
 /// What stops the scenarios of a folder from passing.
 fn failures(sources: &BTreeMap<String, String>, scenarios: &BTreeMap<String, String>) -> Vec<String> {
     let mut sources = sources.clone();
-    sources.insert(GRANTS.to_owned(), r#"[{"rulebook":"*","autonomy":"auto"}]"#.to_owned());
+    sources.insert(GRANTS.to_owned(), serde_json::to_string(&Grants::AsAsked).unwrap());
     let loaded = load(&sources);
     let Some(set) = loaded.set else {
         return loaded.diagnostics.iter().filter(|d| d.is_error()).map(ToString::to_string).collect();
