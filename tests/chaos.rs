@@ -17,11 +17,13 @@ use faults::servers::Server;
 use faults::{Verdict, judge_all, outages, pair, part, skipped};
 use paramedic_model::faults::POINTS;
 
-/// Every point, and every hit that one engine can get to.
+/// Every point, and every hit that one engine can get to; or the one that CHAOS_CASE names (`dispatch.send.2`).
 fn cases(of: impl Fn(&str) -> bool) -> Vec<(String, Crash)> {
+    let only = std::env::var("CHAOS_CASE").ok();
     let points = POINTS.into_iter().map(|(name, _)| name).filter(|name| of(name));
     let crashes = points.flat_map(|point| (1..=Crash::most(point)).map(move |hits| Crash::at(point, hits)));
-    crashes.map(|crash| (crash.name(), crash)).collect()
+    let cases = crashes.map(|crash| (crash.name(), crash));
+    cases.filter(|(name, _)| only.as_ref().is_none_or(|only| only == name)).collect()
 }
 
 fn one(case: &str, violations: Vec<String>) -> Vec<Verdict> {

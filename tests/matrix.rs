@@ -72,7 +72,6 @@ fn a_database_that_crashes_under_load_costs_nothing() {
 }
 
 #[test]
-#[ignore = "red: after the failover what came since is not acted on in time; `make test ARGS='--test matrix -- --ignored'`"]
 fn a_database_that_fails_over_and_loses_its_end_repeats_nothing_without_a_person() {
     let Some(server) = Server::postgres("matrix-failover") else { return };
     let mut scene = Scene::on_database("failover", Broker::of_test("matrix failover"), &server.address);

@@ -43,7 +43,8 @@ pub fn crash(scene: &mut Scene, crash: Crash) -> Vec<String> {
     let mut publisher = Publisher::of(later.into_iter().collect());
     eventually("the later rules are in force", SOON, || publisher.publish(&survivor).then_some(()));
     scene.fail_later(0);
-    let mut wrong: Vec<String> = scene.come_to_rest(&survivor).err().into_iter().collect();
+    let restless = scene.come_to_rest(&survivor).err();
+    let mut wrong: Vec<String> = restless.map(|why| format!("{why}\n{}", survivor.log_text())).into_iter().collect();
     if !survivor.stop().success() {
         wrong.push(format!("the engine does not stop well:\n{}", survivor.log_text()));
     }

@@ -283,11 +283,17 @@ pub fn adopt(row: &OutboxRow, now: Timestamp) -> Option<(OutboxRow, Vec<NewInbox
 }
 
 /// What a reply comes to that found its row in another state than it was sent in: another owner had adopted the row,
-/// as `unknown` or to send it again. The first terminal word counts. A success is one whatever was sent besides, but not
-/// while a later request is under way: until that ends, the run keeps its place on the target ([`is_under_way`]). A
-/// failure is one only where nothing was sent besides: a refusal of one request says nothing about another.
-pub fn late(row: &OutboxRow, outcome: &Outcome, now: Timestamp) -> Option<(OutboxRow, Vec<NewInbox>)> {
-    if is_under_way(row) {
+/// as `unknown` or to send it again. The first terminal word counts, but only about the last request: where one was sent
+/// after the one that this is the reply to (`sent`), that one may still be at work, and the run keeps its place on the
+/// target until its end is known. A failure is one only where nothing was sent besides: a refusal of one request says
+/// nothing about another.
+pub fn late(
+    sent: &OutboxRow,
+    row: &OutboxRow,
+    outcome: &Outcome,
+    now: Timestamp,
+) -> Option<(OutboxRow, Vec<NewInbox>)> {
+    if is_under_way(row) || row.attempts > sent.attempts {
         return None;
     }
     let settles = match (outcome, row.state) {

@@ -186,7 +186,8 @@ impl Dispatcher {
                 if row.as_ref().is_some_and(is_under_way) {
                     return Ok(None);
                 }
-                let Some(((next, inbox), now)) = row.and_then(|now| Some((late(&now, outcome, wall())?, now))) else {
+                let Some(((next, inbox), now)) = row.and_then(|now| Some((late(sent, &now, outcome, wall())?, now)))
+                else {
                     tracing::info!(key = %sent.key, found, "the row was settled meanwhile");
                     return Ok(Some(next));
                 };

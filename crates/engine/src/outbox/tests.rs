@@ -635,21 +635,21 @@ fn a_late_reply_settles_what_another_owner_took_for_unknown() {
     let adopted = adopt(&sent, t(5)).unwrap().0;
     assert_eq!(adopted.state, S::Unknown);
     let done = Outcome::Succeeded { message: "ok".into(), facts: BTreeMap::from([("free".to_owned(), json!(9))]) };
-    let (yes, reports) = late(&adopted, &done, t(6)).unwrap();
+    let (yes, reports) = late(&sent, &adopted, &done, t(6)).unwrap();
     assert_eq!((yes.state, said(&reports)), (S::Succeeded, vec!["succeeded"]));
     for outcome in [Outcome::Failed { message: "no".into(), never_left: false }, refused()] {
-        let (no, reports) = late(&adopted, &outcome, t(6)).unwrap();
+        let (no, reports) = late(&sent, &adopted, &outcome, t(6)).unwrap();
         assert_eq!((no.state, said(&reports)), (S::Failed, vec!["failed"]));
-        assert_eq!(late(&no, &done, t(7)), None, "the first terminal word counts");
+        assert_eq!(late(&sent, &no, &done, t(7)), None, "the first terminal word counts");
     }
-    assert_eq!(late(&yes, &refused(), t(7)), None);
+    assert_eq!(late(&sent, &yes, &refused(), t(7)), None);
     for outcome in [unknown(), accepted()] {
-        assert_eq!(late(&adopted, &outcome, t(6)), None, "that is no end");
+        assert_eq!(late(&sent, &adopted, &outcome, t(6)), None, "that is no end");
     }
 }
 
 #[test]
-fn a_late_refusal_of_one_request_says_nothing_about_another() {
+fn a_late_reply_to_one_request_says_nothing_about_a_later_one() {
     let sent = desk().sends(&with(Effect::Keyed, OnUnknown::Retry));
     let again = desk().at(10).sends(&after(&sent, &unknown(), t(2)).0);
     let adopted = OutboxRow { state: S::Unknown, ..again.clone() };
@@ -657,11 +657,15 @@ fn a_late_refusal_of_one_request_says_nothing_about_another() {
     let done = Outcome::Succeeded { message: "ok".into(), facts: BTreeMap::new() };
     let waits = OutboxRow { not_before: Some(t(20)), ..again.clone() };
     for row in [adopted, waits] {
-        assert_eq!(late(&row, &failed, t(11)), None, "{}", row.state.name());
-        assert_eq!(late(&row, &refused(), t(11)), None, "{}", row.state.name());
-        assert_eq!(late(&row, &done, t(11)).unwrap().0.state, S::Succeeded, "{}", row.state.name());
+        for outcome in [&failed, &refused(), &done] {
+            // The later one may still be at work: the run keeps its place on the target.
+            assert_eq!(late(&sent, &row, outcome, t(11)), None, "{}", row.state.name());
+        }
+        assert_eq!(late(&again, &row, &failed, t(11)), None, "{}", row.state.name());
+        assert_eq!(late(&again, &row, &refused(), t(11)), None, "{}", row.state.name());
+        assert_eq!(late(&again, &row, &done, t(11)).unwrap().0.state, S::Succeeded, "{}", row.state.name());
     }
-    // While its other request is under way, not even a success settles it: the run keeps its place.
+    // While it is under way, its own reply comes first.
     assert!(is_under_way(&again));
-    assert_eq!(late(&again, &done, t(11)), None);
+    assert_eq!(late(&again, &again, &done, t(11)), None);
 }

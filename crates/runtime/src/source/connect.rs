@@ -152,7 +152,8 @@ pub(crate) fn begin_at_ends(
     let mut positions = BTreeMap::new();
     for topic in topics.iter().filter(is_new) {
         let metadata = consumer.fetch_metadata(Some(&topic.name), ANSWER);
-        let metadata = metadata.map_err(|e| format!("topic {}: Kafka does not tell its partitions ({e})", topic.name))?;
+        let metadata =
+            metadata.map_err(|e| format!("topic {}: Kafka does not tell its partitions ({e})", topic.name))?;
         for partition in numbers(&metadata, &topic.name)? {
             let begin = begin_at(consumer, topic, partition, &known)??;
             let to = Position { next: begin.next, last_at: None, last_digest: None };

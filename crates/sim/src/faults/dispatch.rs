@@ -305,7 +305,7 @@ fn save(world: &mut World, sent: &OutboxRow, outcome: &Outcome, wall: Timestamp)
     match world.call("outbox move", |s| s.outbox_move(&change)) {
         Err(StoreError::Conflict { found, .. }) => {
             if planted("late_reply_dropped") {
-                world.watch.saved(key, outcome);
+                world.watch.saved(sent, outcome);
                 return Ok(true);
             }
             let now = world.call("outbox get", |s| s.outbox_get(key))?;
@@ -313,7 +313,7 @@ fn save(world: &mut World, sent: &OutboxRow, outcome: &Outcome, wall: Timestamp)
                 return Ok(false);
             }
             if let Some((_, row)) = now
-                && let Some((next, inbox)) = late(&row, outcome, wall)
+                && let Some((next, inbox)) = late(sent, &row, outcome, wall)
             {
                 let change = OutboxMove { key, from: row.state, row: next.clone(), fence: None, inbox };
                 world.call("outbox move", |s| s.outbox_move(&change))?;
@@ -326,7 +326,7 @@ fn save(world: &mut World, sent: &OutboxRow, outcome: &Outcome, wall: Timestamp)
             world.note(format!("{} {} -> {}", short(key), sent.state.name(), next.state.name()));
         }
     }
-    world.watch.saved(key, outcome);
+    world.watch.saved(sent, outcome);
     Ok(true)
 }
 

@@ -63,8 +63,8 @@ pub(super) struct Watch {
     /// The key of each decision.
     keys: BTreeMap<String, Id>,
     halts: Vec<(Halt, Timestamp)>,
-    /// Keys for which a reply came back that said that it worked.
-    succeeded: BTreeSet<Id>,
+    /// Keys for which a reply came back that said that it worked, and to the how-manieth request.
+    succeeded: BTreeMap<Id, u32>,
     /// Rows that a person settled.
     pub(super) settled: BTreeSet<Id>,
     /// Webhook messages that were answered with 2xx.
@@ -105,10 +105,11 @@ impl Watch {
     }
 
     /// A reply was brought by a process that lives.
-    pub(super) fn saved(&mut self, key: Id, outcome: &Outcome) {
+    pub(super) fn saved(&mut self, sent: &OutboxRow, outcome: &Outcome) {
         // The row that this was a reply to may be gone.
-        if matches!(outcome, Outcome::Succeeded { .. }) && !self.adrift.contains(&key) {
-            self.succeeded.insert(key);
+        if matches!(outcome, Outcome::Succeeded { .. }) && !self.adrift.contains(&sent.key) {
+            let known = self.succeeded.entry(sent.key).or_default();
+            *known = sent.attempts.max(*known);
         }
     }
 
@@ -281,7 +282,8 @@ fn timers_in_order(world: &mut World, batch: &Batch, seen: &Seen) {
 
 /// A person settles a run that nobody knows about, though its endpoint's word had come back.
 pub(super) fn unknown_in_vain(world: &mut World, row: &OutboxRow) {
-    if world.watch.succeeded.contains(&row.key) {
+    // What came of a later request than that one is not known.
+    if world.watch.succeeded.get(&row.key).is_some_and(|request| *request >= row.attempts) {
         let what = format!("{} is unknown, though a reply said that it worked", short(row.key));
         world.wrong("a late reply settles", what);
     }

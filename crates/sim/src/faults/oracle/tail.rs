@@ -12,7 +12,7 @@ use super::Watch;
 /// What was known when the store was copied.
 #[derive(Clone, Debug)]
 pub(in super::super) struct Then {
-    succeeded: BTreeSet<Id>,
+    succeeded: BTreeMap<Id, u32>,
     acknowledged: BTreeSet<String>,
     /// Requests that had come in, by key.
     asked: BTreeMap<Id, u32>,
