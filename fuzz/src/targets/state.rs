@@ -145,7 +145,7 @@ fn dispatch(row: &OutboxRow, incident: Option<&Incident>, set: &RuleSet, outcome
         _ => Outcome::Unknown { message: text, retry_after: None },
     };
     is_a_move(&outbox::after(row, &outcome, NOW).0);
-    for (next, _) in [outbox::adopt(row, NOW), outbox::late(row, &outcome, NOW)].into_iter().flatten() {
+    for (next, _) in [outbox::adopt(row, NOW), outbox::late(row, row, &outcome, NOW)].into_iter().flatten() {
         is_a_move(&next);
     }
 }
