@@ -150,9 +150,10 @@ pub fn send(producer: &BaseProducer, topic: &str, key: &str, payload: &[u8], tim
     }
 }
 
-/// Waits until everything that was sent is acknowledged.
+/// Waits until everything that was sent is acknowledged. A broker may take half a minute to stop in good order, and is
+/// restarted under some tests.
 pub fn flush(producer: &BaseProducer) {
-    producer.flush(Duration::from_secs(60)).unwrap();
+    producer.flush(Duration::from_secs(240)).unwrap();
 }
 
 /// An engine as its own process: `paramedic run`.

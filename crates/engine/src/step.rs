@@ -2,6 +2,7 @@
 
 mod act;
 mod actions;
+mod approval;
 mod escalate;
 mod event;
 mod evidence;
@@ -12,6 +13,7 @@ mod remedy;
 mod report;
 mod resolve;
 mod source;
+mod take_back;
 #[cfg(test)]
 mod tests;
 mod write_back;
@@ -266,6 +268,9 @@ impl Cx<'_> {
             TimerKind::VerifyWithin { run } => self.on_not_verified(timer.incident, *run),
             TimerKind::Hold => self.on_held(timer.incident),
             TimerKind::Escalate { step } => self.on_escalation_due(timer.incident, *step),
+            TimerKind::Repeat { step } => self.on_repeat_due(timer.incident, *step),
+            TimerKind::Approval { run } => self.on_approval_expired(timer.incident, *run),
+            TimerKind::Undo { run } => self.on_undo_due(timer.incident, *run),
             TimerKind::Close => self.on_close_due(timer.incident),
             TimerKind::Window => self.on_window_due(timer.incident),
         }

@@ -35,6 +35,21 @@ pub enum TimerKind {
         /// Index of the step in the rule.
         step: usize,
     },
+    /// An escalation step pages again, until somebody acknowledges.
+    Repeat {
+        /// Index of the step in the rule.
+        step: usize,
+    },
+    /// Nobody approved a run.
+    Approval {
+        /// Which run.
+        run: Id,
+    },
+    /// What a run did is taken back.
+    Undo {
+        /// Which run.
+        run: Id,
+    },
     /// A resolved incident closes itself.
     Close,
     /// A window's time is up.

@@ -37,6 +37,6 @@ pub use input::{
 pub use level::{Level, priority};
 pub use outbox::{GuardSays, GuardVerdict, Order, OutboxRow, OutboxState, Outcome};
 pub use playbook::{BadParameter, Effect, OnUnknown, Parameter, ParameterType, Playbook, ResultIn};
-pub use run::{Page, Run, RunState, Target, Verdict};
+pub use run::{Page, Part, Run, RunState, Target, Verdict};
 pub use time::{Span, TimeError, Timestamp};
 pub use window::{Counted, Kept, Named, Names, Pane, Window, WindowBody};

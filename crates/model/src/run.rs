@@ -58,6 +58,14 @@ impl RunState {
         matches!(self, RunState::Started | RunState::Accepted | RunState::Unknown)
     }
 
+    /// Nothing more comes of it, but for a report that it had left before it was withdrawn.
+    pub const fn has_ended(self) -> bool {
+        !matches!(
+            self,
+            RunState::Proposed | RunState::Pending | RunState::Started | RunState::Accepted | RunState::Unknown
+        )
+    }
+
     /// Whether a report that says `to` is news to a run in this state: the first terminal one wins.
     pub const fn may_become(self, to: RunState) -> bool {
         use RunState as S;
@@ -73,6 +81,48 @@ impl RunState {
             // Withdrawn too late: the request had left already.
             S::Cancelled => matches!(to, S::Started | S::Accepted | S::Succeeded | S::Failed | S::Unknown),
             S::WouldBe | S::Rejected | S::Succeeded | S::Failed | S::Denied => false,
+        }
+    }
+}
+
+/// What a run is for: a step of its rule's remedies, by position from 0, or what takes such a step back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The remedy itself.
+    Remedy(usize),
+    /// It was not verified.
+    Rollback(usize),
+    /// Its time is over.
+    Undo(usize),
+}
+
+impl Part {
+    /// Reads a step path, such as `remedy/0`.
+    pub fn of(path: &str) -> Option<Self> {
+        let (kind, index) = path.split_once('/')?;
+        let index = index.parse().ok()?;
+        match kind {
+            "remedy" => Some(Part::Remedy(index)),
+            "rollback" => Some(Part::Rollback(index)),
+            "undo" => Some(Part::Undo(index)),
+            _ => None,
+        }
+    }
+
+    /// Which remedy of the rule.
+    pub const fn index(self) -> usize {
+        match self {
+            Part::Remedy(index) | Part::Rollback(index) | Part::Undo(index) => index,
+        }
+    }
+}
+
+impl std::fmt::Display for Part {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Part::Remedy(index) => write!(f, "remedy/{index}"),
+            Part::Rollback(index) => write!(f, "rollback/{index}"),
+            Part::Undo(index) => write!(f, "undo/{index}"),
         }
     }
 }
@@ -110,7 +160,7 @@ pub struct Run {
     pub id: Id,
     /// For which incident.
     pub incident: Id,
-    /// Remedy step, such as `remedy/0`.
+    /// What it is for: `remedy/0`, `rollback/0`, `undo/0`. See [`Part`].
     pub step: String,
     /// The incident's round.
     pub round: u32,

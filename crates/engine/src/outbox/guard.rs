@@ -2,7 +2,7 @@
 
 use paramedic_model::faults::planted;
 use paramedic_model::{
-    Autonomy, Effect, GuardSays, GuardVerdict, Halt, Incident, Order, OutboxRow, Page, Run, Span, Timestamp,
+    Autonomy, Effect, GuardSays, GuardVerdict, Halt, Incident, Order, OutboxRow, Page, Part, Run, Span, Timestamp,
 };
 use paramedic_rulebook::RuleSet;
 
@@ -119,6 +119,9 @@ fn recovered(row: &OutboxRow, run: &Run, input: &GuardInput<'_>) -> Says {
 fn staleness(run: &Run, input: &GuardInput<'_>) -> Says {
     match input.incident {
         None => deny("its incident is not in the store"),
+        Some(_) if matches!(Part::of(&run.step), Some(Part::Undo(_))) => {
+            allow("what is taken back is taken back, whatever became of the incident")
+        }
         Some(i) if !i.state.is_open() => deny(format!("its incident is {}", i.state.name())),
         Some(i) if i.plan.current != Some(run.id) => deny("its incident's plan has gone on without it"),
         Some(i) if i.evidence.is_some() => later(input, "recovery was seen; whether it stays is being waited for"),
@@ -198,6 +201,7 @@ fn concurrency(run: &Run, input: &GuardInput<'_>) -> Says {
 fn overtaken(page: &Page, input: &GuardInput<'_>) -> Says {
     match input.incident {
         None => allow("its incident is not in the store yet"),
+        Some(_) if page.step.starts_with("undo/") => allow("somebody must know that it was not taken back"),
         Some(i) if !i.state.is_open() => deny(format!("its incident is {}", i.state.name())),
         Some(i) if i.acknowledged.is_some() && page.reason.starts_with("nobody acknowledged") => {
             deny("it was acknowledged meanwhile")

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use paramedic_model::{
-    Alert, AlertKey, Ci, CmdbDelta, Evidence, Id, Incident, IncidentMove, IncidentState, Run, RunState, Timestamp,
-    incident::MAX_CONTRIBUTORS,
+    Alert, AlertKey, Ci, CmdbDelta, Evidence, Id, Incident, IncidentMove, IncidentState, Part, Run, RunState,
+    Timestamp, incident::MAX_CONTRIBUTORS,
 };
 
 use super::State;
@@ -22,8 +22,8 @@ impl State {
     /// Behind the last remedy step of which there is a run.
     fn first_untried(&self, incident: Id) -> usize {
         let runs = self.runs_of.get(&incident).into_iter().flatten().filter_map(|id| self.runs.get(id));
-        let steps = runs.filter_map(|r| r.step.strip_prefix("remedy/")?.parse::<usize>().ok());
-        steps.map(|step| step + 1).max().unwrap_or(0)
+        let steps = runs.filter_map(|r| Part::of(&r.step));
+        steps.map(|part| part.index() + 1).max().unwrap_or(0)
     }
 
     fn apply_step(&mut self, step: &Step, at: Timestamp) {
@@ -87,7 +87,11 @@ impl State {
                 self.runs_of.entry(run.incident).or_default().insert(run.id);
                 self.runs.insert(run.id, (**run).clone());
                 self.dirty.runs.insert(run.id, None);
+                let takes_no_part = matches!(Part::of(&run.step), Some(Part::Undo(_)));
                 self.incident(run.incident, at, |i| {
+                    if takes_no_part {
+                        return;
+                    }
                     i.plan.next = index + 1;
                     i.plan.current = (run.state != RunState::WouldBe).then_some(run.id);
                 });
@@ -109,15 +113,23 @@ impl State {
                 r.state = RunState::Cancelled;
                 r.message = Some(why.clone());
             }),
-            Step::RunReported { report } => self.run(report.run, |r| {
-                r.state = report.state;
-                r.started_at = r.started_at.or(report.started_at);
-                r.message = Some(report.message.clone());
-                r.facts.extend(report.facts.clone());
-                if matches!(report.state, RunState::Succeeded | RunState::Failed | RunState::Denied) {
-                    r.reported_at = Some(at);
+            Step::RunReported { report } => {
+                let told = |r: &mut Run| {
+                    r.state = report.state;
+                    r.started_at = r.started_at.or(report.started_at);
+                    r.message = Some(report.message.clone());
+                    r.facts.extend(report.facts.clone());
+                    if matches!(report.state, RunState::Succeeded | RunState::Failed | RunState::Denied) {
+                        r.reported_at = Some(at);
+                    }
+                };
+                // What takes a remedy back is over with its report; a remedy waits for evidence.
+                let part = self.runs.get(&report.run).and_then(|r| Part::of(&r.step));
+                match part {
+                    Some(Part::Rollback(_)) if report.state.has_ended() => self.end_run(report.run, at, told),
+                    _ => self.run(report.run, told),
                 }
-            }),
+            }
             Step::RunJudged { run, verdict } => self.end_run(*run, at, |r| r.verdict = Some(*verdict)),
             Step::RemediesFailed { incident } => self.incident(*incident, at, |i| {
                 i.plan.exhausted = true;

@@ -17,6 +17,7 @@ impl Cx<'_> {
                 if !self.is_proposed(*run) {
                     return self.ignore("not proposed");
                 }
+                self.stop_waiting_for_approval(*run);
                 self.step(Step::RunReleased { run: *run, by: by.to_owned() }, &who, "approved");
                 let incident = self.state.runs.get(run).map(|r| r.incident);
                 if let Some(id) = incident
@@ -29,6 +30,7 @@ impl Cx<'_> {
                 if !self.is_proposed(*run) {
                     return self.ignore("not proposed");
                 }
+                self.stop_waiting_for_approval(*run);
                 let step = Step::RunRejected { run: *run, by: by.to_owned(), why: reason.clone() };
                 self.step(step, &who, reason.clone());
                 if let Some(id) = self.state.runs.get(run).map(|r| r.incident) {
@@ -78,7 +80,9 @@ impl Cx<'_> {
     pub(super) fn withdraw(&mut self, run: Option<Id>, why: &str) {
         let Some(run) = run.and_then(|id| self.state.runs.get(&id)) else { return };
         if matches!(run.state, RunState::Pending | RunState::Proposed) {
-            self.step(Step::RunWithdrawn { run: run.id, why: why.to_owned() }, "engine", why);
+            let id = run.id;
+            self.stop_waiting_for_approval(id);
+            self.step(Step::RunWithdrawn { run: id, why: why.to_owned() }, "engine", why);
         }
     }
 

@@ -61,6 +61,23 @@ impl Cx<'_> {
         }
     }
 
+    /// Once more, to whom did not say that they are on it.
+    pub(super) fn on_repeat_due(&mut self, id: Id, index: usize) {
+        let Some(incident) = self.state.incidents.get(&id).filter(|i| i.state.is_open()) else { return };
+        let (acknowledged, since) = (incident.acknowledged.is_some(), self.now.since(incident.opened_at));
+        let Some(step) = self.escalations(id).and_then(|steps| steps.get(index).cloned()) else { return };
+        if !acknowledged {
+            let again = EscalationStep { raise: None, ..step };
+            let about = format!("/again/{}", self.now);
+            self.page(id, index, &about, &again, &format!("nobody acknowledged it {since} after it was opened"));
+        }
+    }
+
+    /// Whether the rule has a step that waits for this.
+    pub(super) fn escalates_at(&self, id: Id, at: EscalateAt) -> bool {
+        self.escalations(id).is_some_and(|steps| steps.iter().any(|s| s.at == at))
+    }
+
     /// Pages every step that waits for this. `about` tells apart what may happen more than once in a round.
     pub(super) fn escalate_on(&mut self, id: Id, at: EscalateAt, about: &str, reason: &str) {
         for (index, step) in self.escalations(id).unwrap_or_default().iter().enumerate() {
@@ -76,7 +93,15 @@ impl Cx<'_> {
             if matches!(step.at, EscalateAt::Unacknowledged(_)) {
                 self.drop_timer(id, &TimerKind::Escalate { step: index });
             }
+            self.drop_timer(id, &TimerKind::Repeat { step: index });
         }
+    }
+
+    /// Asked when the step is due; what is unknown is no.
+    fn is_told(&self, incident: &Incident, step: &EscalationStep) -> bool {
+        let Some(expr) = step.only_if else { return true };
+        let Some((set, _)) = self.rule_of(incident) else { return false };
+        self.with_event(incident, &set, |evaluator, ctx| evaluator.condition(expr, ctx)).unwrap_or(false)
     }
 
     fn escalations(&self, id: Id) -> Option<Vec<EscalationStep>> {
@@ -90,7 +115,7 @@ impl Cx<'_> {
         self.step(Step::PageDecided { page: Box::new(page) }, "engine", format!("default: {reason}"));
     }
 
-    fn new_page(&self, incident: &Incident, step: String, to: &str, reason: &str) -> Page {
+    pub(super) fn new_page(&self, incident: &Incident, step: String, to: &str, reason: &str) -> Page {
         Page {
             id: Page::id_of(incident.id, &step, incident.plan.round, to),
             incident: incident.id,
@@ -105,7 +130,14 @@ impl Cx<'_> {
 
     fn page(&mut self, id: Id, index: usize, about: &str, step: &EscalationStep, reason: &str) {
         let Some(incident) = self.state.incidents.get(&id) else { return };
+        if !self.is_told(incident, step) {
+            return self.ignore("an escalation's `if` does not hold");
+        }
         let page = self.new_page(incident, format!("escalate/{index}{about}"), &step.to, reason);
+        if let Some(repeat) = step.repeat.filter(|_| incident.acknowledged.is_none()) {
+            self.set_timer(id, TimerKind::Repeat { step: index }, self.now.plus(repeat));
+        }
+        let Some(incident) = self.state.incidents.get(&id) else { return };
         let (severity, mut impact, mut urgency) = (incident.severity, incident.impact, incident.urgency);
         let who = self.rule_of(incident).map_or_else(|| "engine".to_owned(), |(set, rule)| actor(&set, &rule));
         self.step(Step::PageDecided { page: Box::new(page) }, &who, format!("{}: {reason}", step.to));

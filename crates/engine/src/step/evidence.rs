@@ -93,7 +93,8 @@ impl Cx<'_> {
         let Some(incident) = self.state.incidents.get(&id) else { return };
         let run = self.state.current_run(incident).cloned();
         let earned = run.filter(|r| {
-            matches!(r.state, RunState::Succeeded | RunState::Unknown)
+            super::remedy::index(&r.step).is_some()
+                && matches!(r.state, RunState::Succeeded | RunState::Unknown)
                 && r.started_at.is_some_and(|at| evidence.time >= at && evidence.at >= at)
         });
         let (code, notes) = match &earned {

@@ -198,8 +198,8 @@ impl Cx<'_> {
             category: spec.category.clone(),
             ci: about.map(|ci| ci.id),
             about: about.map(|ci| ci.name.clone()).or(named),
-            event: (!rule.remedy.is_empty()).then(|| Box::new(OwnedEvent { raw: None, ..event.clone() })),
-            names: if rule.remedy.is_empty() { Names::new() } else { hit.names.clone() },
+            event: asks_later(rule).then(|| Box::new(OwnedEvent { raw: None, ..event.clone() })),
+            names: if asks_later(rule) { hit.names.clone() } else { Names::new() },
             ..self.bare(correlation_key, event.time, &book.name, &rule.name, summary)
         }
     }
@@ -340,11 +340,16 @@ impl Cx<'_> {
             }
             Some((run, RunState::Failed | RunState::Denied | RunState::Cancelled)) => {
                 self.leave_plan(run);
-                self.plan_next(id);
+                self.after_failure(id, run);
             }
             Some(_) => {}
         }
     }
+}
+
+/// Whether something is evaluated on the event that opened the incident, after it was opened.
+fn asks_later(rule: &Rule) -> bool {
+    !rule.remedy.is_empty() || rule.escalate.iter().any(|step| step.only_if.is_some())
 }
 
 /// Default impact: by business criticality; 2 for a CI that is not known or says nothing.

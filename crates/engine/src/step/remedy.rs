@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use paramedic_model::{Autonomy, Id, Incident, IncidentMove, IncidentState, Run, RunState, Target, Verdict};
+use paramedic_model::{
+    Autonomy, Id, Incident, IncidentMove, IncidentState, Part, Playbook, Run, RunState, Target, Verdict,
+};
 use paramedic_rulebook::{Ctx, EscalateAt, Field, RemedyStep, Rule, RuleSet, TargetSpec};
 use serde_json::Value;
 
@@ -11,12 +13,24 @@ use crate::decision::Step;
 
 /// The step path of a remedy.
 pub(super) fn path(index: usize) -> String {
-    format!("remedy/{index}")
+    Part::Remedy(index).to_string()
 }
 
 /// The remedy of a step path.
 pub(super) fn index(path: &str) -> Option<usize> {
-    path.strip_prefix("remedy/")?.parse().ok()
+    match Part::of(path)? {
+        Part::Remedy(index) => Some(index),
+        Part::Rollback(_) | Part::Undo(_) => None,
+    }
+}
+
+/// What is to be run, on what.
+pub(super) struct Ordered<'p> {
+    pub(super) part: Part,
+    pub(super) round: u32,
+    pub(super) playbook: &'p Playbook,
+    pub(super) target: Target,
+    pub(super) parameters: BTreeMap<String, Value>,
 }
 
 impl Cx<'_> {
@@ -73,7 +87,7 @@ impl Cx<'_> {
 
     /// What the active set's grants leave of what the rulebook asked when the incident was opened.
     /// An incident that would have been stays one.
-    fn autonomy_of(&self, incident: &Incident, opened_under: &RuleSet, rule: &Rule) -> Autonomy {
+    pub(super) fn autonomy_of(&self, incident: &Incident, opened_under: &RuleSet, rule: &Rule) -> Autonomy {
         if incident.shadow {
             return Autonomy::Observe;
         }
@@ -85,13 +99,16 @@ impl Cx<'_> {
     }
 
     fn decide_run(&mut self, run: Run, index: usize, who: &str) {
-        let (incident, state) = (run.incident, run.state);
+        let (incident, state, id) = (run.incident, run.state, run.id);
         let reason = match state {
             RunState::WouldBe => format!("would run {} on {}", run.playbook, run.target.name),
             RunState::Proposed => format!("proposes {} on {}", run.playbook, run.target.name),
             _ => format!("{} on {}", run.playbook, run.target.name),
         };
         self.step(Step::RunDecided { run: Box::new(run), index }, who, reason);
+        if state == RunState::Proposed {
+            self.ask_for_approval(id, index);
+        }
         let is_new = self.state.incidents.get(&incident).is_some_and(|i| i.state == IncidentState::New);
         if state == RunState::Pending && is_new {
             self.move_to(incident, IncidentMove::Start, who, "a remedy is under way".to_owned(), None);
@@ -114,14 +131,28 @@ impl Cx<'_> {
         let state = match autonomy {
             Autonomy::Observe | Autonomy::Record => RunState::WouldBe,
             Autonomy::Propose => RunState::Proposed,
+            Autonomy::Auto if step.approve.is_some() => RunState::Proposed,
             Autonomy::Auto => RunState::Pending,
         };
-        let step_path = path(index);
-        Ok(Run {
-            id: Run::id_of(incident.id, &step_path, incident.plan.round, target.id),
+        let ordered = Ordered { part: Part::Remedy(index), round: incident.plan.round, playbook, target, parameters };
+        Ok(self.new_run(incident, set, rule, ordered, state))
+    }
+
+    pub(super) fn new_run(
+        &self,
+        incident: &Incident,
+        set: &RuleSet,
+        rule: &Rule,
+        ordered: Ordered<'_>,
+        state: RunState,
+    ) -> Run {
+        let Ordered { part, round, playbook, target, parameters } = ordered;
+        let step = part.to_string();
+        Run {
+            id: Run::id_of(incident.id, &step, round, target.id),
             incident: incident.id,
-            step: step_path,
-            round: incident.plan.round,
+            step,
+            round,
             playbook: playbook.name.clone(),
             target,
             parameters,
@@ -140,7 +171,7 @@ impl Cx<'_> {
             facts: BTreeMap::new(),
             verdict: None,
             decided_by: None,
-        })
+        }
     }
 
     /// From the CMDB, by exact id or name; an empty or unresolvable target selects nothing and is an error.
@@ -181,7 +212,7 @@ impl Cx<'_> {
     }
 
     /// Evaluates on the event that opened the incident, under the set that it was opened under.
-    fn with_event<T>(
+    pub(super) fn with_event<T>(
         &self,
         incident: &Incident,
         set: &RuleSet,
@@ -217,6 +248,6 @@ impl Cx<'_> {
         let reason = format!("no recovery was seen within {}", within.unwrap_or_default());
         self.step(Step::RunJudged { run: run.id, verdict: Verdict::NotVerified }, "monitoring", reason);
         self.ci_after_run(run.id, Some(false));
-        self.plan_next(incident);
+        self.after_failure(incident, run.id);
     }
 }

@@ -1,6 +1,6 @@
 //! Reports of the dispatcher: what became of runs and pages.
 
-use paramedic_model::{Id, OnUnknown, PageReport, Run, RunReport, RunState, Span, TimerKind, Timestamp, Verdict};
+use paramedic_model::{Id, OnUnknown, PageReport, Part, Run, RunReport, RunState, Span, TimerKind, Timestamp, Verdict};
 use paramedic_rulebook::EscalateAt;
 
 use super::{Cx, evidence::waits_for_report};
@@ -29,7 +29,12 @@ impl Cx<'_> {
                 self.ci_after_run(run.id, None);
                 self.on_run_done(&run, false);
             }
-            RunState::Denied | RunState::Cancelled => self.on_run_done(&run, false),
+            RunState::Denied => {
+                let why = run.message.clone().unwrap_or_default();
+                self.escalate_on(incident, EscalateAt::GuardDenied, &format!("/{}", run.step), &why);
+                self.on_run_done(&run, false);
+            }
+            RunState::Cancelled => self.on_run_done(&run, false),
             RunState::Unknown => self.on_run_unknown(incident, &run),
             _ => {}
         }
@@ -37,6 +42,12 @@ impl Cx<'_> {
 
     /// A run's report never resolves: evidence does. A failed or denied one makes way for the next remedy.
     fn on_run_done(&mut self, run: &Run, succeeded: bool) {
+        if !matches!(Part::of(&run.step), Some(Part::Remedy(_))) {
+            return self.on_taken_back(run, succeeded);
+        }
+        if succeeded {
+            self.undo_if_over(run);
+        }
         let Some(incident) = self.state.incidents.get(&run.incident).filter(|i| i.state.is_open()) else { return };
         if incident.plan.current != Some(run.id) {
             return;
@@ -53,12 +64,12 @@ impl Cx<'_> {
             None if succeeded => self.verify_from_now(run),
             None => {
                 self.leave_plan(run.id);
-                self.plan_next(id);
+                self.after_failure(id, run.id);
             }
         }
     }
 
-    fn hold_from(&mut self, incident: Id, run: &Run, seen: Timestamp) {
+    pub(super) fn hold_from(&mut self, incident: Id, run: &Run, seen: Timestamp) {
         let due = seen.plus(self.hold_of(incident, Some(run)));
         if due <= self.now {
             self.on_held(incident);
@@ -87,10 +98,15 @@ impl Cx<'_> {
     /// Nobody knows. No later remedy runs on that target meanwhile; people are told. Where the playbook lets
     /// evidence decide, evidence is waited for.
     fn on_run_unknown(&mut self, incident: Id, run: &Run) {
+        if let Some(Part::Undo(_)) = Part::of(&run.step) {
+            return self.on_undo_unknown(run);
+        }
         let why = "nobody knows whether the run happened";
         self.escalate_on(incident, EscalateAt::RunUnknown, &format!("/{}", run.step), why);
         let awaited = self.state.incidents.get(&incident).is_some_and(|i| i.plan.current == Some(run.id));
-        if awaited && run.on_unknown == OnUnknown::Verify {
+        // What takes back is not shown to have worked by recovery.
+        let remedy = super::remedy::index(&run.step).is_some();
+        if awaited && remedy && run.on_unknown == OnUnknown::Verify {
             self.verify_from_now(run);
             let seen = self.state.incidents.get(&incident).and_then(|i| i.evidence.clone());
             if let Some(seen) = seen.filter(|_| !waits_for_report(run)) {

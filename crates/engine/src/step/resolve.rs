@@ -32,6 +32,7 @@ impl Cx<'_> {
             }
         }
         self.ci_recovered(id, who);
+        self.undo_what_worked(id);
         let close_after = rule.and_then(|r| r.incident).map_or(IncidentSpec::CLOSE_AFTER, |spec| spec.close_after);
         self.set_timer(id, TimerKind::Close, self.now.plus(close_after));
     }
@@ -40,13 +41,18 @@ impl Cx<'_> {
         self.drop_timer(id, &TimerKind::Hold);
         for step in 0..rule.map_or(0, |r| r.escalate.len()) {
             self.drop_timer(id, &TimerKind::Escalate { step });
+            self.drop_timer(id, &TimerKind::Repeat { step });
         }
         for run in self.state.runs_of.get(&id).cloned().unwrap_or_default() {
             self.drop_timer(id, &TimerKind::VerifyWithin { run });
+            self.drop_timer(id, &TimerKind::Approval { run });
         }
     }
 
     pub(super) fn on_close_due(&mut self, id: Id) {
+        if let Some(until) = self.taken_back_by(id) {
+            return self.set_timer(id, TimerKind::Close, until);
+        }
         self.move_to(id, IncidentMove::Close, "engine", "it stayed resolved".to_owned(), None);
     }
 

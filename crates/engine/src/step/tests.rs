@@ -3,6 +3,7 @@
 mod absences;
 mod actions;
 mod alerts;
+mod approvals;
 mod counts;
 mod holds;
 mod incidents;
@@ -16,5 +17,6 @@ mod rules;
 mod schedules;
 mod settles;
 mod sources;
+mod take_backs;
 mod upons;
 mod world;

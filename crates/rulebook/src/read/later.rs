@@ -32,13 +32,6 @@ pub(crate) const UNREAD: &[Word] = &[
 pub(crate) const LATER: &[Word] = &[
     ("a rule", "emit"),
     ("a rule", "suppress"),
-    ("a remedy", "approve"),
-    ("a remedy", "rollback"),
-    ("a remedy", "undo"),
-    ("an escalation step", "if"),
-    ("an escalation step", "repeat"),
-    ("at", "approval_expired"),
-    ("at", "guard_denied"),
     ("a script", "note"),
     ("a script", "attach_to"),
     ("a script", "emit"),

@@ -1,0 +1,54 @@
+//! Remedies that wait for a person: who is asked, and what follows when nobody answers.
+
+use paramedic_model::{Id, RunState, TimerKind};
+use paramedic_rulebook::{Approve, EscalateAt, Otherwise};
+
+use super::{Cx, actor};
+use crate::decision::Step;
+
+impl Cx<'_> {
+    /// Asks whom the remedy names, for as long as it says. A remedy that names nobody waits without an end.
+    pub(super) fn ask_for_approval(&mut self, run: Id, index: usize) {
+        let Some((incident, approve)) = self.approve_of(run) else { return };
+        let Some((run, of)) = self.state.runs.get(&run).zip(self.state.incidents.get(&incident)) else { return };
+        let id = run.id;
+        let reason = format!("may {} run on {}? `paramedic approve {id}`", run.playbook, run.target.name);
+        let page = self.new_page(of, format!("approve/{index}"), &approve.by, &reason);
+        let who = self.rule_of(of).map_or_else(|| "engine".to_owned(), |(set, rule)| actor(&set, &rule));
+        self.step(Step::PageDecided { page: Box::new(page) }, &who, format!("{}: {reason}", approve.by));
+        self.set_timer(incident, TimerKind::Approval { run: id }, self.now.plus(approve.within));
+    }
+
+    fn approve_of(&self, run: Id) -> Option<(Id, Approve)> {
+        let run = self.state.runs.get(&run)?;
+        let (_, rule) = self.rule_of(self.state.incidents.get(&run.incident)?)?;
+        let step = rule.remedy.get(super::remedy::index(&run.step)?)?;
+        Some((run.incident, step.approve.clone()?))
+    }
+
+    /// Somebody answered, or it is not wanted any more.
+    pub(super) fn stop_waiting_for_approval(&mut self, run: Id) {
+        if let Some(incident) = self.state.runs.get(&run).map(|r| r.incident) {
+            self.drop_timer(incident, &TimerKind::Approval { run });
+        }
+    }
+
+    /// Nobody answered in time: silence is no consent.
+    pub(super) fn on_approval_expired(&mut self, id: Id, run: Id) {
+        if self.state.runs.get(&run).is_none_or(|r| r.state != RunState::Proposed) {
+            return;
+        }
+        let Some((_, approve)) = self.approve_of(run) else { return };
+        let why = format!("{} did not approve it within {}", approve.by, approve.within);
+        self.step(Step::RunWithdrawn { run, why: why.clone() }, "engine", why.clone());
+        match approve.otherwise {
+            Otherwise::Next => return self.plan_next(id),
+            Otherwise::Stop => {}
+            Otherwise::Escalate => match self.escalates_at(id, EscalateAt::ApprovalExpired) {
+                true => self.escalate_on(id, EscalateAt::ApprovalExpired, &format!("/{run}"), &why),
+                false => self.page_own(id, &why),
+            },
+        }
+        self.step(Step::RemediesFailed { incident: id }, "engine", why);
+    }
+}

@@ -1,0 +1,167 @@
+//! Facts about remedies that ask a person first, and about escalations that ask a condition or repeat.
+
+use paramedic_model::{IncidentState as S, OperatorAct, RunState as R};
+
+use super::rules::set;
+use super::world::{World, disk};
+
+fn asks(otherwise: &str) -> String {
+    format!(
+        "
+  - rule: full
+    when: |
+      event.type == \"disk\" && event.value >= 90
+    by: [event.ci]
+    clear: |
+      event.type == \"disk\" && event.value < 80
+    incident: {{ summary: x }}
+    remedy:
+      - playbook: clean
+        approve: {{ by: desk, within: 30m, otherwise: {otherwise} }}
+      - playbook: grow
+    escalate:
+      - {{ at: approval_expired, to: lead }}
+      - {{ at: remedies_failed, to: team }}
+"
+    )
+}
+
+fn asked(otherwise: &str) -> World {
+    let mut w = World::new(set("auto", &asks(otherwise)));
+    w.event(disk("web-1", 95));
+    assert_eq!(w.steps(), "incident_opened, run_decided, page_decided");
+    assert_eq!((w.runs(), w.pages().len()), (vec!["clean proposed".to_owned()], 1));
+    let id = w.run().id;
+    assert_eq!(w.pages()[0], format!("desk: may clean run on web-1? `paramedic approve {id}`"));
+    w
+}
+
+#[test]
+fn a_remedy_that_asks_leaves_when_a_person_says_so_though_the_rulebook_is_trusted() {
+    let mut w = asked("stop");
+    let run = w.run().id;
+    w.at("10m").act(OperatorAct::Approve { run });
+    assert_eq!(w.steps(), "run_released, -> in_progress");
+    w.at("2h");
+    assert_eq!(w.runs(), ["clean pending"], "its time to answer is over, and it was answered");
+}
+
+#[test]
+fn silence_is_no_consent() {
+    for (otherwise, runs, steps, told) in [
+        ("stop", 1, "run_withdrawn, remedies_failed", None),
+        ("next", 2, "run_withdrawn, run_decided, -> in_progress", None),
+        (
+            "escalate",
+            1,
+            "run_withdrawn, page_decided, remedies_failed",
+            Some("lead: desk did not approve it within 30m"),
+        ),
+    ] {
+        let mut w = asked(otherwise);
+        w.at("29m 59s");
+        assert_eq!(w.steps(), "", "{otherwise}");
+        w.at("30m");
+        assert_eq!(w.steps(), steps, "{otherwise}");
+        assert_eq!((w.runs().len(), w.runs()[0].as_str()), (runs, "clean cancelled"), "{otherwise}");
+        assert_eq!(w.pages().get(1).map(String::as_str), told, "{otherwise}");
+        let late = w.live().runs.values().find(|r| r.playbook == "clean").unwrap().id;
+        w.at("31m").act(OperatorAct::Approve { run: late });
+        assert!(w.marks().contains("not proposed"), "{otherwise}: too late");
+    }
+}
+
+#[test]
+fn an_escalation_without_a_step_for_it_tells_whoever_is_told_where_nobody_is_named() {
+    let rules = asks("escalate").replace("      - { at: approval_expired, to: lead }\n", "");
+    let mut w = World::new(set("auto", &rules));
+    w.event(disk("web-1", 95)).at("30m");
+    assert_eq!(w.pages()[1], "default: desk did not approve it within 30m");
+}
+
+#[test]
+fn a_rejected_one_makes_way_and_its_time_is_over() {
+    let mut w = asked("escalate");
+    let run = w.run().id;
+    w.at("5m").act(OperatorAct::Reject { run, reason: "no".into() });
+    assert_eq!(w.runs(), ["clean rejected", "grow pending"]);
+    w.at("3h");
+    assert!(w.pages().iter().all(|page| !page.starts_with("lead")), "{:?}", w.pages());
+}
+
+#[test]
+fn recovery_ends_the_question() {
+    let mut w = asked("escalate");
+    w.at("5m").event(disk("web-1", 10)).at("1h");
+    assert_eq!((w.incident().state, w.pages().len()), (S::Resolved, 1));
+}
+
+const GUARDED: &str = "
+  - rule: full
+    when: |
+      event.type == \"disk\" && event.value >= 90
+    by: [event.ci]
+    clear: |
+      event.type == \"disk\" && event.value < 80
+    incident: { summary: x }
+    remedy: [ { playbook: clean } ]
+    escalate: [ { at: guard_denied, to: owner } ]
+";
+
+#[test]
+fn who_wants_to_know_of_a_guard_that_refused_is_told_what_it_said() {
+    let mut w = World::new(set("auto", GUARDED));
+    w.event(disk("web-1", 95)).at("1m").report(R::Denied);
+    assert_eq!(w.pages(), ["owner: said so"]);
+}
+
+fn repeats(step: &str) -> World {
+    let rules = format!(
+        "
+  - rule: full
+    when: |
+      event.type == \"disk\" && event.value >= 90
+    by: [event.ci]
+    clear: |
+      event.type == \"disk\" && event.value < 80
+    incident: {{ summary: x, urgency: low }}
+    escalate: [ {step} ]
+"
+    );
+    let mut w = World::new(set("record", &rules));
+    w.event(disk("web-1", 95));
+    w
+}
+
+#[test]
+fn a_page_is_repeated_until_somebody_acknowledges_and_raises_once() {
+    let mut w = repeats("{ at: 10m, to: desk, repeat: 5m, raise: urgency }");
+    let raised = w.incident().urgency.raised();
+    w.at("19m 59s");
+    let again = "desk: nobody acknowledged it 15m after it was opened";
+    assert_eq!(w.pages(), ["desk: still open after 10m", again]);
+    assert_eq!(w.incident().urgency, raised);
+    w.at("20m").ack().at("5h");
+    assert_eq!(w.pages().len(), 3);
+}
+
+#[test]
+fn repeats_end_with_the_incident_and_survive_a_restart() {
+    let mut w = repeats("{ at: open, to: desk, repeat: 5m }");
+    w.at("5m").restart().at("10m");
+    assert_eq!(w.pages().len(), 3);
+    w.at("11m").event(disk("web-1", 10)).at("5h");
+    assert_eq!(w.pages().len(), 3);
+}
+
+#[test]
+fn who_is_told_only_if_something_holds_is_not_told_where_it_does_not() {
+    let mut told = repeats("{ at: 10m, to: desk, if: event.value > 90 }");
+    told.at("10m");
+    assert_eq!(told.pages(), ["desk: still open after 10m"]);
+    for question in ["event.value > 99", "event.labels.no_such == \\\"x\\\""] {
+        let mut not = repeats(&format!("{{ at: 10m, to: desk, if: \"{question}\" }}"));
+        not.at("10m");
+        assert_eq!((not.pages().len(), not.marks().contains("`if` does not hold")), (0, true), "{question}");
+    }
+}
