@@ -1,6 +1,6 @@
 //! What the documents claim: their transcripts, links, commands, flags and metrics.
 //!
-//! In README.md and docs/rulebooks.md a comment in front of a block says what the tests do with it:
+//! In README.md, docs/rulebooks.md and docs/patterns.md a comment in front of a block says what the tests do with it:
 //!
 //! - `<!-- file: rules/first.yaml -->`: the block is written to that file of a fresh folder, one for each document;
 //! - `<!-- run -->`: its commands are executed there one after the other, and the transcript is compared; `<!-- run:
@@ -360,6 +360,11 @@ fn the_readme_shows_what_the_program_prints() {
 #[test]
 fn the_reference_of_rulebooks_shows_what_the_program_prints() {
     play("docs/rulebooks.md");
+}
+
+#[test]
+fn every_form_has_its_example_and_its_edge_cases() {
+    play("docs/patterns.md");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use paramedic_model::{
     Alert, AlertKey, CloseCode, CmdbDelta, Digest, Evidence, Id, Incident, IncidentMove, IncidentState, Level, Order,
-    Page, Parked, Run, RunReport, SeenId, Severity, Timer, Timestamp, Verdict, Window,
+    Page, Parked, Run, RunReport, SeenId, Severity, Share, Timer, Timestamp, Verdict, Window,
 };
 use serde::{Deserialize, Serialize};
 
@@ -74,6 +74,16 @@ pub enum Step {
         impact: Level,
         /// After.
         urgency: Level,
+    },
+    /// Another rule contributes by a shared key, or its own recovery was seen.
+    RuleContributes {
+        /// Which incident.
+        incident: Id,
+        /// Which rule, and whether it has cleared.
+        share: Share,
+        /// Who gets it, where nobody has it yet.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        assign: Option<String>,
     },
     /// Another alert contributes.
     AlertJoined {
@@ -312,6 +322,7 @@ impl Step {
             Step::IncidentMoved { incident, .. }
             | Step::IncidentRaised { incident, .. }
             | Step::AlertJoined { incident, .. }
+            | Step::RuleContributes { incident, .. }
             | Step::Acknowledged { incident, .. }
             | Step::EvidenceSeen { incident, .. }
             | Step::EvidenceLost { incident }
@@ -338,6 +349,7 @@ impl Step {
             Step::IncidentMoved { .. } => "incident_moved",
             Step::IncidentRaised { .. } => "incident_raised",
             Step::AlertJoined { .. } => "alert_joined",
+            Step::RuleContributes { .. } => "rule_contributes",
             Step::Acknowledged { .. } => "acknowledged",
             Step::EvidenceSeen { .. } => "evidence_seen",
             Step::EvidenceLost { .. } => "evidence_lost",

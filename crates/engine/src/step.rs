@@ -12,6 +12,7 @@ mod questions;
 mod remedy;
 mod report;
 mod resolve;
+mod share;
 mod source;
 mod take_back;
 #[cfg(test)]

@@ -226,6 +226,22 @@ pub struct Evidence {
     pub time: Timestamp,
 }
 
+/// A rule that contributes to an incident by a `key` that rules share, for one value of its `by`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Share {
+    /// Its rulebook.
+    pub rulebook: String,
+    /// Its name.
+    pub rule: String,
+    /// The values of its `by`.
+    pub by: Vec<Value>,
+    /// Its own recovery was seen since it last matched.
+    pub cleared: bool,
+}
+
+/// How many contributing rules an incident remembers; further ones do not hold it open.
+pub const MAX_SHARES: usize = 1_000;
+
 /// A record of something that is broken.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Incident {
@@ -282,6 +298,9 @@ pub struct Incident {
     pub reopen_count: u32,
     /// The alerts that contribute (the first 100).
     pub alerts: Vec<AlertKey>,
+    /// Who contributes by a `key` that is given; empty where the key is the rule's own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shares: Vec<Share>,
     /// The event that opened it, for the remedies' values; kept where the rule has remedies.
     pub event: Option<Box<OwnedEvent>>,
     /// What the rule's pattern bound when it opened, for the remedies' values; kept with the event.

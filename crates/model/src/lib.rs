@@ -29,7 +29,7 @@ pub use digest::{Digest, Id, Running, canonical, combine};
 pub use event::{CiRef, Event, Kind, Labels, Measure, OwnedEvent, Phase, Severity, Status, Text};
 pub use halt::{Halt, HaltScope};
 pub use history::HistoryRow;
-pub use incident::{CloseCode, Evidence, IllegalMove, Incident, IncidentMove, IncidentState, Plan};
+pub use incident::{CloseCode, Evidence, IllegalMove, Incident, IncidentMove, IncidentState, Plan, Share};
 pub use input::{
     CmdbDelta, InboxBody, InboxRow, JournalRow, Lane, NewInbox, OperatorAct, PageReport, REWIND_EARLIEST,
     REWIND_LATEST, Range, RawMessage, RecordView, RunReport, ScopeHead, own_scope, own_shard,

@@ -56,6 +56,12 @@ fn in_words(step: &Step, runs: &[KnownRun]) -> String {
             let priority = paramedic_model::priority(*impact, *urgency);
             format!("Raised to priority {priority}: the worst severity is now {}", severity.name())
         }
+        Step::RuleContributes { share, .. } if share.cleared => {
+            format!("{} of {} has cleared", share.rule, share.rulebook)
+        }
+        Step::RuleContributes { share, .. } => {
+            format!("{} of {} contributes by the same key", share.rule, share.rulebook)
+        }
         Step::AlertJoined { alert, .. } => format!("Another alert joined: {} of {}", alert.dedup_key, alert.source),
         Step::Acknowledged { by, .. } => format!("Acknowledged by {by}"),
         Step::EvidenceSeen { evidence, .. } => format!("Recovery was seen, by an event of {}", clock(evidence.time)),

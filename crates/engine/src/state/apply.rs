@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use paramedic_model::{
-    Alert, AlertKey, Ci, CmdbDelta, Evidence, Id, Incident, IncidentMove, IncidentState, Part, Run, RunState,
-    Timestamp, incident::MAX_CONTRIBUTORS,
+    Alert, AlertKey, Ci, CmdbDelta, Evidence, Id, Incident, IncidentMove, IncidentState, Part, Run, RunState, Share,
+    Timestamp,
+    incident::{MAX_CONTRIBUTORS, MAX_SHARES},
 };
 
 use super::State;
@@ -48,6 +49,7 @@ impl State {
                             i.close_notes.clone_from(notes);
                             i.evidence.clone_from(evidence);
                             i.plan.current = None;
+                            i.shares.iter_mut().for_each(|share| share.cleared = true);
                         }
                         IncidentMove::Reopen => {
                             i.resolved_at = None;
@@ -72,6 +74,15 @@ impl State {
                 i.severity = *severity;
                 i.impact = *impact;
                 i.urgency = *urgency;
+            }),
+            Step::RuleContributes { incident, share, assign } => self.incident(*incident, at, |i| {
+                let same = |s: &Share| s.rule == share.rule && s.rulebook == share.rulebook && s.by == share.by;
+                match i.shares.iter().position(same) {
+                    Some(at) => i.shares[at].cleared = share.cleared,
+                    None if i.shares.len() < MAX_SHARES => i.shares.push(share.clone()),
+                    None => {}
+                }
+                i.assigned_to = i.assigned_to.take().or_else(|| assign.clone());
             }),
             Step::AlertJoined { incident, alert } => self.incident(*incident, at, |i| {
                 if i.alerts.len() < MAX_CONTRIBUTORS {

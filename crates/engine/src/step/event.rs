@@ -206,6 +206,12 @@ impl Cx<'_> {
                 continue;
             }
             let Some(incident) = self.state.incidents.get(&id).filter(|i| i.state.is_open()) else { continue };
+            if !incident.shares.is_empty() {
+                if self.alerts_have_cleared(id) {
+                    self.on_evidence(id, event, time);
+                }
+                continue;
+            }
             let by_alerts = self.rule_of(incident).is_none_or(|(_, rule)| rule.clear_when().is_none());
             if by_alerts && self.state.all_ended(id) {
                 self.on_evidence(id, event, time);

@@ -24,8 +24,10 @@ impl Cx<'_> {
         }
         let Ok(key) = self.correlation_key(set, rule, &which.by, Hit::of(event, &key_of(event))) else { return };
         let Some(incident) = self.state.incident_of_key(key).filter(|i| i.state.is_open()) else { return };
-        // An incident ends by the rule that it was opened under, and by no other that shares its key.
-        if incident.set != set.digest || incident.rule != rule.name || incident.rulebook != set.rulebook_of(rule).name {
+        // An incident ends by the rule that it was opened under; where rules share its key, by all of them.
+        let opener =
+            incident.set == set.digest && incident.rule == rule.name && incident.rulebook == set.rulebook_of(rule).name;
+        if !opener && incident.shares.is_empty() {
             return;
         }
         let id = incident.id;
@@ -35,7 +37,7 @@ impl Cx<'_> {
                 return;
             }
         }
-        if event.time >= incident.condition_at {
+        if event.time >= incident.condition_at && self.has_cleared(id, &which, &event.type_) {
             self.on_evidence(id, event, event.time);
         }
     }

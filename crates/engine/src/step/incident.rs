@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::event::worst;
 use super::pattern::{Hit, Which};
+use super::share::share_of;
 use super::{Cx, actor};
 use crate::decision::{Mark, Step};
 
@@ -30,9 +31,9 @@ impl Cx<'_> {
         let Some(key) = self.key_of_incident(set, rule, &which.by, hit) else { return };
         let standing = self.standing_for(which, key, hit).cloned();
         match standing {
-            Some(incident) if incident.state.is_open() => self.on_match_again(incident.id, hit, set, rule),
+            Some(incident) if incident.state.is_open() => self.on_match_again(incident.id, hit, which),
             _ if !self.is_wanted(which, hit) => return self.ignore("not wanted: only_if"),
-            Some(incident) if self.may_reopen(&incident, rule) => self.reopen(&incident, hit, set, rule),
+            Some(incident) if self.may_reopen(&incident, rule) => self.reopen(&incident, hit, which),
             _ => self.open(hit, set, rule, which.by.clone(), key),
         }
         self.act(which, hit);
@@ -55,7 +56,7 @@ impl Cx<'_> {
     /// What a rule waits for goes on: an incident that is open learns of it.
     pub(super) fn feed(&mut self, which: &Which, hit: Hit<'_>) {
         if let Some(id) = self.open_incident_of(which, hit) {
-            self.on_match_again(id, hit, &which.set, which.rule());
+            self.on_match_again(id, hit, which);
         }
     }
 
@@ -96,12 +97,13 @@ impl Cx<'_> {
     }
 
     /// It came back: people are told again, and the first untried remedy is next.
-    fn reopen(&mut self, incident: &Incident, hit: Hit<'_>, set: &RuleSet, rule: &Rule) {
-        let (id, who) = (incident.id, actor(set, rule));
+    fn reopen(&mut self, incident: &Incident, hit: Hit<'_>, which: &Which) {
+        let (id, who) = (incident.id, actor(&which.set, which.rule()));
         let gone = self.now.since(incident.resolved_at.unwrap_or(self.now));
         self.drop_timer(id, &TimerKind::Close);
         let reason = format!("it came back {gone} after it was resolved");
         self.move_to(id, IncidentMove::Reopen, &who, reason, None);
+        self.share_in(id, hit, which, &who);
         self.contribute(id, hit, &who);
         self.raise(id, hit.event, &who);
         self.escalations_at_open(id, "it came back");
@@ -148,6 +150,7 @@ impl Cx<'_> {
         let who = actor(set, rule);
         let incident = Incident {
             alerts: Vec::from_iter((alert.source != OWN_RULEBOOK).then(|| alert.clone())),
+            shares: Vec::from_iter(spec.key.as_ref().map(|_| share_of(set, rule, &by, false))),
             ..self.new_incident(hit, set, rule, spec, by, correlation_key)
         };
         let id = incident.id;
@@ -275,6 +278,7 @@ impl Cx<'_> {
             plan: Plan::default(),
             evidence: None,
             names: Names::new(),
+            shares: vec![],
             paged_at: None,
         }
     }
@@ -303,8 +307,9 @@ impl Cx<'_> {
         }
     }
 
-    fn on_match_again(&mut self, id: Id, hit: Hit<'_>, set: &RuleSet, rule: &Rule) {
-        let (event, who) = (hit.event, actor(set, rule));
+    fn on_match_again(&mut self, id: Id, hit: Hit<'_>, which: &Which) {
+        let (event, who) = (hit.event, actor(&which.set, which.rule()));
+        self.share_in(id, hit, which, &who);
         self.contribute(id, hit, &who);
         self.raise(id, event, &who);
         let seen = self.state.incidents.get(&id).and_then(|i| i.evidence.as_ref());

@@ -16,6 +16,7 @@ mod restart;
 mod rules;
 mod schedules;
 mod settles;
+mod shares;
 mod sources;
 mod take_backs;
 mod upons;

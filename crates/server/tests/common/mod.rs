@@ -247,6 +247,7 @@ pub fn incident(state: IncidentState) -> Incident {
         plan: Plan::default(),
         evidence: None,
         names: Default::default(),
+        shares: vec![],
         paged_at: None,
     }
 }

@@ -8,7 +8,7 @@ use paramedic_formats::{Message, format};
 use paramedic_model::{
     CloseCode, Grants, InboxBody, NewInbox, OperatorAct, Order, OutboxRow, RunState, Span, Timestamp,
 };
-use paramedic_rulebook::{Evaluator, RuleSet};
+use paramedic_rulebook::{Evaluator, Pattern, Rule, RuleSet};
 use serde_json::{Value, json};
 
 use super::book::Book;
@@ -72,8 +72,18 @@ impl Play {
         let driver =
             Driver::new(Arc::clone(&set), Limits::default(), Reply::Held, pages).with_cmdb(move |_| cmdb.clone());
         let book = Book::new(&set);
+        let waits =
+            |rule: &Rule| matches!(rule.pattern, Pattern::Every { .. } | Pattern::Absent { for_each: Some(_), .. });
+        let (digest, any_waits) = (set.digest, set.rules.iter().any(waits));
         let mut play = Self { driver, evaluator: Evaluator::new(set), book, now: BEGINNING, acts: 0 };
         play.driver.meet(DEFAULT_SCOPE);
+        if any_waits {
+            // As an engine that starts with these rules: schedules count from here, whether or not anything comes.
+            let body = InboxBody::RulebooksPublished(digest);
+            let id = format!("{SOURCE}|begins");
+            play.driver.inbox(&NewInbox { id, scope: DEFAULT_SCOPE.to_owned(), at: BEGINNING, body });
+            play.settle();
+        }
         Ok(play)
     }
 

@@ -63,6 +63,7 @@ pub(crate) fn incident(name: &str) -> Incident {
         plan: Plan { round: 1, next: 2, current: Some(id("run")), exhausted: true },
         evidence: Some(Evidence { input: "zabbix/77".into(), at: at(4), time: at(3) }),
         names: Default::default(),
+        shares: vec![],
         paged_at: Some(at(5)),
     }
 }

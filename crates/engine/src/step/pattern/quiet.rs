@@ -26,7 +26,10 @@ impl Cx<'_> {
         let alert = key_of(last);
         self.clear_windows(which, last);
         if let Some(id) = self.open_incident_of(which, Hit::of(last, &alert)) {
-            self.on_recovery(id, format!("no match for {span}"), self.now);
+            let reason = format!("no match for {span}");
+            if self.has_cleared(id, which, &reason) {
+                self.on_recovery(id, reason, self.now);
+            }
         }
     }
 }

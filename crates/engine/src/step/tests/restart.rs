@@ -31,7 +31,9 @@ const RICH: &str = "
       - playbook: clean
         with: { mount: = event.labels.mount }
         verify: { within: 2m, hold: 30s }
+        rollback: reboot
       - playbook: grow
+        undo: { playbook: reboot, after: 10m }
         verify:
           within: 1m
           when: |
@@ -39,11 +41,24 @@ const RICH: &str = "
       - playbook: reboot
         verify: { within: 1m }
     escalate:
-      - { at: open, to: desk }
+      - { at: open, to: desk, repeat: 4m }
       - { at: 3m, to: lead, raise: impact }
       - { at: 2m unacknowledged, to: boss, raise: urgency }
       - { at: remedies_failed, to: team }
-      - { at: run_unknown, to: team }
+      - { at: run_unknown, to: team, if: event.value > 95 }
+      - { at: guard_denied, to: team }
+  - rule: fills
+    when: |
+      event.type == \"disk\" && event.value >= 85
+    by: [event.ci]
+    clear: |
+      event.type == \"disk\" && event.value < 50
+    incident: { summary: fills, key: [event.labels.site], impact: low, close_after: 3m }
+  - rule: falls
+    when: |
+      event.type == \"down\"
+    by: [event.ci]
+    incident: { summary: falls, key: [event.labels.site], impact: high, assign: second, reopen: 1m, close_after: 3m }
   - rule: down
     when: |
       event.type == \"down\"
@@ -146,7 +161,7 @@ const ALONE: &str = "
       event.type == \"down\" && event.severity >= MAJOR
     incident: { summary: alone, reopen: 0s, close_after: 1m }
     remedy:
-      - { playbook: clean, verify: { within: 1m } }
+      - { playbook: clean, verify: { within: 1m }, approve: { by: desk, within: 40s, otherwise: next } }
       - { playbook: grow, verify: { within: 1m } }
 ";
 
