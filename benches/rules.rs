@@ -1,7 +1,8 @@
 //! What rules cost: matching by how many there are, what no index finds, load and memory; and `paramedic replay
-//! --threads 1` over events of 400 bytes, JSON parsed. Prints one line of JSON a case. Needs no broker and no store.
+//! --threads 1` over events of 400 bytes, JSON parsed; `paramedic check`. Prints one line of JSON a case. Needs no broker
+//! and no store.
 //!
-//! `cargo bench --bench rules [-- match | replay]`
+//! `cargo bench --bench rules [-- match | check | replay]`
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
@@ -15,7 +16,7 @@ use std::time::Instant;
 
 use paramedic_formats::{Message, format};
 use paramedic_model::{OwnedEvent, Timestamp};
-use paramedic_rulebook::{Evaluator, RuleSet, load};
+use paramedic_rulebook::{Evaluator, RuleSet, Verdict, analyse, load};
 use serde_json::{Value, json};
 
 /// As in the program.
@@ -43,6 +44,9 @@ fn main() {
         sizes();
         unindexed();
         alike();
+    }
+    if wanted("check") {
+        checks();
     }
     if wanted("replay") {
         replays();
@@ -282,6 +286,27 @@ fn alike() {
             tell(json!({"case": "alike", "differ_in": case, "rules": rules, "match_ns": round(matching),
                 "to_ten": round(matching / of_ten)}));
         }
+    }
+}
+
+/// What `paramedic check` does, without reading files: a realistic mix, and rules of one type that all may hold for one
+/// event, do the same, and so are compared two by two.
+fn checks() {
+    let alike = |rules: usize| -> Vec<String> {
+        (0..rules).map(|i| format!("event.type == \"metric.0000\" && event.labels.x{i} == \"on\"")).collect()
+    };
+    for (of, conditions) in [("mix", mix(1_000)), ("mix", mix(10_000)), ("one type", alike(1_000))] {
+        let began = Instant::now();
+        let set = Arc::new(set(&conditions));
+        let load_ms = began.elapsed().as_millis() as u64;
+        let began = Instant::now();
+        let analysis = analyse(&set);
+        let analyse_ms = began.elapsed().as_millis() as u64;
+        tell(
+            json!({"case": "check", "of": of, "rules": conditions.len(), "load_ms": load_ms, "analyse_ms": analyse_ms,
+            "live": analysis.count(Verdict::Live), "unknown": analysis.count(Verdict::Unknown),
+            "findings": analysis.findings.len()}),
+        );
     }
 }
 

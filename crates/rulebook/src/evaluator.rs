@@ -22,6 +22,8 @@ mod members;
 
 pub use indexed::{Asked, HowFound, IndexedCondition};
 use members::Parsed;
+pub(crate) use members::conditions_of;
+pub(crate) use members::{names, parse};
 
 /// What a value expression may read.
 #[derive(Clone, Copy)]
@@ -91,7 +93,7 @@ pub enum EvalError {
 
 /// What a condition is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Purpose {
+pub(crate) enum Purpose {
     When,
     Clear,
     Slot(Slot),
@@ -99,7 +101,7 @@ enum Purpose {
 }
 
 impl Purpose {
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Purpose::When => "when",
             Purpose::Clear => "clear",
@@ -115,7 +117,7 @@ impl Purpose {
 /// shows in a sample as in a resolve, so `clear` and `verify.when` take either. An acknowledged, suppressed or
 /// flapping event, or one without data, is neither, and no phase at all is the normal one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Implied {
+pub(crate) enum Implied {
     Nothing,
     NormalPhase,
     FiringInNormalPhase,
@@ -141,6 +143,17 @@ struct Condition {
     script: Option<Box<AST>>,
     /// With what it reads of earlier members, where it reads any.
     whole: Option<Box<AST>>,
+}
+
+/// What is known of a condition without an event.
+pub(crate) struct Stated<'e> {
+    pub(crate) rule: RuleIx,
+    pub(crate) purpose: Purpose,
+    pub(crate) implied: Implied,
+    /// What must hold where the condition does, besides what it implies.
+    pub(crate) native: &'e Cond,
+    /// And then it does.
+    pub(crate) is_whole: bool,
 }
 
 enum Compiled {
@@ -212,6 +225,25 @@ impl Evaluator {
             if let Some(slot) = self.exprs.get_mut(ix.0 as usize) {
                 *slot = Compiled::Condition(at);
             }
+        }
+    }
+
+    /// The conditions, in the order of the rules.
+    pub(crate) fn conditions(&self) -> impl Iterator<Item = Stated<'_>> {
+        self.conditions.iter().map(|c| Stated {
+            rule: c.rule,
+            purpose: c.purpose,
+            implied: c.implied,
+            native: &c.native,
+            is_whole: c.script.is_none() && c.whole.is_none(),
+        })
+    }
+
+    /// A value of the pure subset.
+    pub(crate) fn native(&self, expr: ExprIx) -> Option<&Term> {
+        match self.exprs.get(expr.0 as usize)? {
+            Compiled::Native(term) => Some(term),
+            _ => None,
         }
     }
 

@@ -1,5 +1,6 @@
 //! YAML and Rhai to compiled rule sets; events to matches. Pure: no clock, no files.
 
+mod analysis;
 mod bindings;
 mod condition;
 pub mod cron;
@@ -15,6 +16,7 @@ mod script;
 mod template;
 mod value;
 
+pub use analysis::{Analysis, Finding, FindingKind, RuleAnalysis, Verdict, analyse};
 pub use bindings::{Bindings, Bound};
 pub use diagnostics::{Diagnostic, Gravity};
 pub use evaluator::{Asked, Ctx, EvalError, Evaluator, HowFound, IndexedCondition, Matches};

@@ -49,7 +49,7 @@ impl Where {
         [Where::Start, Where::End, Where::Anywhere].into_iter().find(|w| w.name() == name)
     }
 
-    fn holds(self, whole: &str, part: &str) -> bool {
+    pub(crate) fn holds(self, whole: &str, part: &str) -> bool {
         match self {
             Where::Start => whole.starts_with(part),
             Where::End => whole.ends_with(part),

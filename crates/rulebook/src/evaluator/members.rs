@@ -11,13 +11,13 @@ use crate::script::runtime::{Lazy, Named};
 use crate::{Bindings, Bound, ExprIx, ExprText, Pattern, Rule, RuleIx, Slot};
 
 /// A condition on events, and the whole of it where it reads more than its own event.
-pub(super) struct Parsed {
-    pub(super) own: AST,
-    pub(super) whole: Option<AST>,
+pub(crate) struct Parsed {
+    pub(crate) own: AST,
+    pub(crate) whole: Option<AST>,
 }
 
 /// Compiles a condition; a member's is asked by what reads its own event.
-pub(super) fn parse(compiler: &Compiler, rule: &Rule, purpose: Purpose, text: &ExprText) -> Option<Parsed> {
+pub(crate) fn parse(compiler: &Compiler, rule: &Rule, purpose: Purpose, text: &ExprText) -> Option<Parsed> {
     let names = names(text);
     let ast = compiler.parse_with(&text.text, Role::Condition, &names).ok()?;
     let (Purpose::Slot(Slot::Member(at)), Pattern::Members { members, .. }) = (purpose, &rule.pattern) else {
@@ -31,12 +31,12 @@ pub(super) fn parse(compiler: &Compiler, rule: &Rule, purpose: Purpose, text: &E
 }
 
 /// The names that an expression may read; what they stand for was checked at load.
-pub(super) fn names(text: &ExprText) -> Names {
+pub(crate) fn names(text: &ExprText) -> Names {
     Names { event: true, more: text.names.iter().map(|name| (name.clone(), Is::Event)).collect() }
 }
 
 /// The conditions of a rule that are asked of each event.
-pub(super) fn conditions_of(rule: &Rule) -> Vec<(Purpose, ExprIx)> {
+pub(crate) fn conditions_of(rule: &Rule) -> Vec<(Purpose, ExprIx)> {
     let mut all: Vec<(Purpose, ExprIx)> = rule.pattern.when().map(|ix| (Purpose::When, ix)).into_iter().collect();
     match &rule.pattern {
         Pattern::Members { members, unless, .. } => {

@@ -13,6 +13,7 @@ use smallvec::SmallVec;
 use crate::condition::Term;
 use crate::value::Val;
 use keys::bit;
+pub(crate) use ranges::Range;
 use ranges::{Point, Ranges};
 use table::Table;
 use texts::{Affixes, Inside, Seen};

@@ -7,7 +7,7 @@ use crate::value::{Op, Val};
 
 /// A number, or a place just below or above one.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Point {
+pub(crate) struct Point {
     /// The nearest float.
     near: f64,
     /// Twice how far the number is from it, and 1 more or less beside it. Rounding keeps the order of numbers, so that
@@ -20,7 +20,7 @@ impl Point {
     const GREATEST: Point = Point { near: f64::INFINITY, beside: i32::MAX };
 
     /// Where a value stands; what is no number stands nowhere.
-    pub(super) fn of(value: &Val<'_>) -> Option<Self> {
+    pub(crate) fn of(value: &Val<'_>) -> Option<Self> {
         match value {
             Val::Int(i) => {
                 let near = *i as f64;
@@ -31,6 +31,12 @@ impl Point {
             Val::Float(f) if !f.is_nan() => Some(Point { near: *f, beside: 0 }),
             _ => None,
         }
+    }
+
+    /// The whole number that stands here.
+    fn exact(self) -> Option<Val<'static>> {
+        let off = self.beside.checked_div(2).filter(|_| self.beside % 2 == 0 && self.near.is_finite())?;
+        i64::try_from(self.near as i128 + i128::from(off)).ok().filter(|_| self.near.trunc() == self.near).map(Val::Int)
     }
 
     fn beside(self, by: i32) -> Self {
@@ -48,14 +54,14 @@ impl Point {
 
 /// All numbers from one point to another, both included.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Range {
+pub(crate) struct Range {
     low: Point,
     high: Point,
 }
 
 impl Range {
     /// The numbers x for which `x op number` holds. `None` for `!=`, and where `number` is none.
-    pub(super) fn of(op: Op, number: &Val<'_>) -> Option<Self> {
+    pub(crate) fn of(op: Op, number: &Val<'_>) -> Option<Self> {
         let at = Point::of(number)?;
         let (low, high) = match op {
             Op::Eq => (at, at),
@@ -69,14 +75,54 @@ impl Range {
     }
 
     /// The numbers that are in both.
-    pub(super) fn and(self, other: Self) -> Self {
+    pub(crate) fn and(self, other: Self) -> Self {
         let low = if self.low.at_most(&other.low) { other.low } else { self.low };
         let high = if self.high.at_most(&other.high) { self.high } else { other.high };
         Self { low, high }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         !self.low.at_most(&self.high)
+    }
+
+    /// All numbers.
+    pub(crate) const ALL: Range = Range { low: Point::LEAST, high: Point::GREATEST };
+
+    /// One number; `None` where it is none.
+    pub(crate) fn one(number: &Val<'_>) -> Option<Self> {
+        Self::of(Op::Eq, number)
+    }
+
+    /// The numbers that are not in it: what lies below, and above.
+    pub(crate) fn outside(&self) -> Vec<Range> {
+        let below = (self.low != Point::LEAST).then(|| Range { low: Point::LEAST, high: self.low.beside(-1) });
+        let above = (self.high != Point::GREATEST).then(|| Range { low: self.high.beside(1), high: Point::GREATEST });
+        below.into_iter().chain(above).collect()
+    }
+
+    /// Whether the value is a number in it.
+    pub(crate) fn holds(&self, value: &Val<'_>) -> bool {
+        Point::of(value).is_some_and(|at| self.low.at_most(&at) && at.at_most(&self.high))
+    }
+
+    /// Some numbers in it, the plainest first: not all, and perhaps none.
+    pub(crate) fn samples(&self) -> Vec<Val<'static>> {
+        let (low, high) = (self.low.near, self.high.near);
+        let between = low + (high - low) / 2.0;
+        let near = [low, low.floor() + 1.0, high, high.ceil() - 1.0, between.round(), 0.0, low + 0.5, between];
+        let whole = |f: f64| (f.trunc() == f && f.abs() < 9e15).then_some(Val::Int(f as i64));
+        near.into_iter()
+            .filter(|f| f.is_finite())
+            .map(|f| whole(f).unwrap_or(Val::Float(f)))
+            .chain([self.low.exact(), self.high.exact()].into_iter().flatten())
+            .chain([Val::Float(low.next_up()), Val::Float(high.next_down())])
+            .filter(|v| self.holds(v) && !matches!(v, Val::Float(f) if f.is_infinite()))
+            .collect()
+    }
+
+    /// Where it begins and ends, to the nearest float.
+    pub(crate) fn bounds(&self) -> (f64, f64) {
+        (self.low.near, self.high.near)
     }
 
     /// Whether it ends on both sides.
@@ -85,7 +131,7 @@ impl Range {
     }
 
     /// Whether it is one number.
-    pub(super) fn is_point(&self) -> bool {
+    pub(crate) fn is_point(&self) -> bool {
         self.low == self.high
     }
 }

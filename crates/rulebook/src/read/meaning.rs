@@ -86,6 +86,45 @@ fn of_rule(rule: &Rule, forms: &NormalForms<'_>) -> Value {
     })
 }
 
+/// What a rule does where its condition holds, whatever it says of it: all but names, conditions of `when` and `count`, and the
+/// texts of incidents.
+pub(crate) fn effect_of(rule: &Rule, forms: &NormalForms<'_>) -> Value {
+    let mut effect = of_rule(rule, forms);
+    let part = |name: &str, of: &mut Value| {
+        if let Some(fields) = of.as_object_mut() {
+            fields.remove(name);
+        }
+    };
+    for name in ["rule", "formerly"] {
+        part(name, &mut effect);
+    }
+    part("summary", &mut effect["incident"]);
+    if matches!(rule.pattern, Pattern::Event { .. } | Pattern::Count { .. }) {
+        part("when", &mut effect["pattern"]);
+    }
+    effect
+}
+
+/// An expression list such as `key`, or one expression, without comments and layout.
+pub(crate) fn text_of(exprs: &[ExprIx], forms: &NormalForms<'_>) -> String {
+    exprs.iter().map(|ix| forms.of(*ix).to_string()).collect::<Vec<_>>().join(",")
+}
+
+/// What a rule is about.
+pub(crate) fn about_of(rule: &Rule, forms: &NormalForms<'_>) -> String {
+    rule.about.as_ref().map(|about| of_about(about, forms).to_string()).unwrap_or_default()
+}
+
+/// A remedy, for comparing.
+pub(crate) fn remedy_of(step: &RemedyStep, forms: &NormalForms<'_>) -> Value {
+    of_remedy(step, forms)
+}
+
+/// Escalations, for comparing.
+pub(crate) fn escalations_of(rule: &Rule, forms: &NormalForms<'_>) -> Value {
+    rule.escalate.iter().map(|step| of_escalation(step, forms)).collect()
+}
+
 fn of_pattern(pattern: &Pattern, forms: &NormalForms<'_>) -> Value {
     let distinct = |d: &Option<(ExprIx, u32)>| d.map(|(ix, n)| json!([forms.of(ix), n]));
     match pattern {

@@ -25,6 +25,13 @@ const KEYS: [&str; 36] = [
 /// Words that make something happen.
 const ACTIONS: [&str; 7] = ["incident", "notify", "emit", "suppress", "resolve", "ci", "then"];
 
+/// What is said of a rule whose samples nothing ends.
+pub(crate) const NO_CLEAR: &str =
+    "no way to clear: samples are not resolved by their source, and the rule has no `clear`";
+/// And the fix.
+pub(crate) const NO_CLEAR_HELP: &str =
+    "say what recovery looks like, such as `clear: event.type == \"disk.used_pct\" && event.value < 80.0`";
+
 /// What a rule is read against.
 pub(crate) struct Around<'a> {
     pub(crate) may: &'a May,
@@ -217,7 +224,5 @@ fn warn_no_clear(reader: &mut Reader<'_, '_>, fields: &Fields<'_>, pattern: &Rea
     if !pattern.is_of_samples || goes_below || fields.has("clear") || !fields.has("incident") {
         return;
     }
-    let message = "no way to clear: samples are not resolved by their source, and the rule has no `clear`";
-    let help = "say what recovery looks like, such as `clear: event.type == \"disk.used_pct\" && event.value < 80.0`";
-    reader.report.warning(at, message, Some(help.to_owned()));
+    reader.report.warning(at, NO_CLEAR, Some(NO_CLEAR_HELP.to_owned()));
 }

@@ -41,6 +41,21 @@ impl Network {
         address.is_ipv4() == self.address.is_ipv4() && self.masked(address) == bits_of(self.address)
     }
 
+    /// Whether every address of the other, which is of the same family, is in it.
+    pub(crate) fn covers(&self, other: &Network) -> bool {
+        self.is_like(other) && self.bits <= other.bits && self.masked(other.address) == bits_of(self.address)
+    }
+
+    /// Whether both are of one family: an IPv4 address may be written as one of IPv6, and then be in networks of both.
+    pub(crate) fn is_like(&self, other: &Network) -> bool {
+        self.address.is_ipv4() == other.address.is_ipv4()
+    }
+
+    /// An address in it.
+    pub(crate) fn example(&self) -> String {
+        self.address.to_string()
+    }
+
     fn masked(&self, address: IpAddr) -> u128 {
         let width = if address.is_ipv4() { 32 } else { 128 };
         let behind = width - u32::from(self.bits);

@@ -4,7 +4,8 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use regex::{Regex, RegexBuilder};
-use regex_syntax::hir::literal::Extractor;
+use regex_syntax::hir::literal::{Extractor, Literal};
+use regex_syntax::hir::{Class, Hir, HirKind, Look};
 
 /// The most memory that a compiled expression takes, in bytes: it bounds what a repetition such as `x{1000}` costs.
 const LARGEST: usize = 256 << 10;
@@ -14,6 +15,8 @@ const KEPT: usize = 128;
 const SHORTEST_NEEDED: usize = 3;
 /// An expression with more beginnings than this is asked like one without.
 const MOST_NEEDED: usize = 64;
+/// A repetition is shown no more often than so.
+const LONGEST_EXAMPLE: u32 = 64;
 
 /// A compiled expression.
 #[derive(Clone, Debug)]
@@ -49,6 +52,31 @@ impl Pattern {
         self.0.is_match(text)
     }
 
+    /// All texts in which it is found, where it says how each begins and ends, and they are few.
+    pub(crate) fn all(&self) -> Option<Vec<String>> {
+        let hir = regex_syntax::parse(self.text()).ok()?;
+        let properties = hir.properties();
+        if !(properties.look_set_prefix().contains(Look::Start) && properties.look_set_suffix().contains(Look::End)) {
+            return None;
+        }
+        let found = Extractor::new().limit_total(MOST_NEEDED).extract(&hir);
+        let whole = found.literals().filter(|all| all.iter().all(Literal::is_exact))?;
+        let texts = whole.iter().map(|literal| String::from_utf8(literal.as_bytes().to_vec()).ok());
+        Some(texts.collect::<Option<Vec<_>>>()?.into_iter().filter(|text| self.is_in(text)).collect())
+    }
+
+    /// Whether it asks nothing of where in a text it is found, and so is found in all that holds a text in which it is.
+    pub(crate) fn is_free(&self) -> bool {
+        regex_syntax::parse(self.text()).is_ok_and(|hir| hir.properties().look_set().is_empty())
+    }
+
+    /// A text in which it should be found.
+    pub(crate) fn example(&self) -> Option<String> {
+        let mut out = Vec::new();
+        example(&regex_syntax::parse(self.text()).ok()?, &mut out);
+        String::from_utf8(out).ok()
+    }
+
     /// Texts of which one is in every text in which it is found; `None` when there are none that help.
     pub(crate) fn needed(&self) -> Option<Vec<String>> {
         let hir = regex_syntax::parse(self.text()).ok()?;
@@ -59,6 +87,27 @@ impl Pattern {
             .map(|literal| String::from_utf8(literal.as_bytes().to_vec()).ok())
             .collect::<Option<_>>()?;
         (!texts.is_empty() && texts.iter().all(|t| t.len() >= SHORTEST_NEEDED)).then_some(texts)
+    }
+}
+
+/// What a part of an expression matches: the first choice, as often as it must be.
+fn example(hir: &Hir, out: &mut Vec<u8>) {
+    match hir.kind() {
+        HirKind::Empty | HirKind::Look(_) => {}
+        HirKind::Literal(literal) => out.extend_from_slice(&literal.0),
+        HirKind::Class(Class::Unicode(class)) => {
+            let has = |c: char| class.iter().any(|range| (range.start()..=range.end()).contains(&c));
+            let plain = ['a', '0', 'A', '-', ' '].into_iter().find(|c| has(*c));
+            let mut bytes = [0; 4];
+            if let Some(c) = plain.or_else(|| class.iter().next().map(|range| range.start())) {
+                out.extend_from_slice(c.encode_utf8(&mut bytes).as_bytes());
+            }
+        }
+        HirKind::Class(Class::Bytes(class)) => out.extend(class.iter().next().map(|range| range.start())),
+        HirKind::Repetition(part) => (0..part.min.min(LONGEST_EXAMPLE)).for_each(|_| example(&part.sub, out)),
+        HirKind::Capture(part) => example(&part.sub, out),
+        HirKind::Concat(parts) => parts.iter().for_each(|part| example(part, out)),
+        HirKind::Alternation(parts) => parts.iter().take(1).for_each(|part| example(part, out)),
     }
 }
 
@@ -100,6 +149,24 @@ mod tests {
         assert_eq!(needed("a.b"), None, "it is too short to help");
         assert!(needed("(?i)eth0 down").unwrap().iter().any(|text| text.starts_with("ETh")), "each spelling");
         assert_eq!(needed("[a-z]{6} down"), None, "there are too many");
+    }
+
+    #[test]
+    fn what_matches_a_whole_text_of_few_is_all_of_them() {
+        let all = |text| Pattern::new(text).unwrap().all();
+        assert_eq!(all("^(up|down)$"), Some(vec!["up".to_owned(), "down".to_owned()]));
+        assert_eq!(all("^up"), None);
+        assert_eq!(all("^a.*b$"), None);
+        assert_eq!(all("(?m)^up$"), None, "a line of several");
+        assert_eq!(all("^(?:up|)\\b$"), Some(vec!["up".to_owned()]), "none without a word");
+    }
+
+    #[test]
+    fn an_example_is_found() {
+        for text in ["disk .* full", "^web-[0-9]+\\.(example|test)$", "(?i)oom{2,}", "[^a]x*", "\\d{3}", "^$"] {
+            let pattern = Pattern::new(text).unwrap();
+            assert!(pattern.example().is_some_and(|example| pattern.is_in(&example)), "{text}");
+        }
     }
 
     #[test]

@@ -1,0 +1,121 @@
+//! Which conditions can hold for one event, two by two, without a look at every pair: what says that a field is one of
+//! a few texts is compared with what may say the same.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::domain::Domain;
+use super::solve::State;
+use crate::condition::Term;
+use crate::value::Val;
+
+/// So many are compared each with each.
+const FEW: usize = 8;
+/// Most pairs that are looked at.
+pub(crate) const MOST_PAIRS: usize = 200_000;
+
+/// What a condition says by its conjuncts alone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Profile {
+    known: Vec<(Term, Domain)>,
+    texts: Vec<(Term, Vec<String>)>,
+}
+
+impl Profile {
+    pub(crate) fn of(state: &State) -> Self {
+        let texts = |(term, domain): &(Term, Domain)| {
+            let texts = domain.all()?.into_iter().map(|value| match value {
+                Val::Text(text) => Some(text.into_owned()),
+                _ => None,
+            });
+            Some((term.clone(), texts.collect::<Option<Vec<_>>>()?))
+        };
+        let texts = state.known().iter().filter_map(texts).filter(|(_, t)| t.len() <= 64).collect();
+        Self { known: state.known().to_vec(), texts }
+    }
+
+    /// Whether no event can be of both.
+    pub(super) fn is_apart(&self, other: &Profile) -> bool {
+        let same = |term: &Term| other.known.iter().find(|(t, _)| t == term).map(|(_, domain)| domain);
+        self.known.iter().any(|(term, domain)| same(term).is_some_and(|d| domain.is_apart(d)))
+    }
+
+    fn texts_of(&self, term: &Term) -> Option<&[String]> {
+        self.texts.iter().find(|(t, _)| t == term).map(|(_, texts)| texts.as_slice())
+    }
+}
+
+/// Pairs that may hold for one event, each once, the lower number first.
+pub(crate) struct Pairs {
+    pub(crate) found: Vec<(usize, usize)>,
+    /// There are more.
+    pub(crate) is_cut: bool,
+}
+
+/// Of some conditions, by number.
+pub(crate) fn pairs(of: &[usize], profiles: &[Profile]) -> Pairs {
+    let mut search = Search { profiles, found: BTreeSet::new(), looked: 0 };
+    search.within(of, &mut Vec::new());
+    let is_cut = search.looked >= MOST_PAIRS;
+    Pairs { found: search.found.into_iter().collect(), is_cut }
+}
+
+struct Search<'p> {
+    profiles: &'p [Profile],
+    found: BTreeSet<(usize, usize)>,
+    looked: usize,
+}
+
+impl<'p> Search<'p> {
+    fn within(&mut self, of: &[usize], used: &mut Vec<&'p Term>) {
+        let Some(term) = (of.len() > FEW).then(|| self.most_telling(of, used)).flatten() else {
+            for (n, a) in of.iter().enumerate() {
+                of[n + 1..].iter().for_each(|b| self.look(*a, *b));
+            }
+            return;
+        };
+        let mut by_text: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        let mut rest = Vec::new();
+        for at in of {
+            match self.profiles[*at].texts_of(term) {
+                Some(texts) => texts.iter().for_each(|text| by_text.entry(text).or_default().push(*at)),
+                None => rest.push(*at),
+            }
+        }
+        used.push(term);
+        for same in by_text.values() {
+            self.within(same, used);
+        }
+        self.within(&rest, used);
+        used.pop();
+        let with: Vec<usize> = of.iter().copied().filter(|at| self.profiles[*at].texts_of(term).is_some()).collect();
+        for a in &rest {
+            with.iter().for_each(|b| self.look(*a, *b));
+        }
+    }
+
+    /// What most of them say is one of a few texts, and not all the same.
+    fn most_telling(&self, of: &[usize], used: &[&'p Term]) -> Option<&'p Term> {
+        let mut counted: Vec<(&'p Term, usize, BTreeSet<&'p str>)> = Vec::new();
+        for at in of {
+            let profile: &'p Profile = &self.profiles[*at];
+            for (term, texts) in profile.texts.iter().filter(|(term, _)| !used.contains(&term)) {
+                match counted.iter_mut().find(|(t, ..)| *t == term) {
+                    Some((_, n, all)) => {
+                        *n += 1;
+                        all.extend(texts.iter().map(String::as_str).take(FEW));
+                    }
+                    None => counted.push((term, 1, texts.iter().map(String::as_str).take(FEW).collect())),
+                }
+            }
+        }
+        let telling = counted.into_iter().filter(|(_, n, all)| *n * 2 >= of.len() && all.len() > 1);
+        telling.max_by_key(|(_, n, all)| (*n).min(all.len() * FEW)).map(|(term, ..)| term)
+    }
+
+    fn look(&mut self, a: usize, b: usize) {
+        if self.looked < MOST_PAIRS && a != b && !self.profiles[a].is_apart(&self.profiles[b]) {
+            self.looked += 1;
+            self.found.insert((a.min(b), a.max(b)));
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! What the analysis says of a rule set is so: by random events, by a seeded corpus, by the shipped rules.
+
+mod random;
+mod seeded;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use paramedic_model::{Event, Grants};
+use paramedic_rulebook::{Analysis, Evaluator, FindingKind, GRANTS, RuleSet, Verdict, analyse, load};
+use proptest::prelude::*;
+use random::{atom, condition, event};
+
+pub const PLAYBOOKS: &str = "playbooks:
+  p: { runner: http, url: http://h/p, timeout: 1s, effect: keyed }
+  q: { runner: http, url: http://h/q, timeout: 1s, effect: keyed }
+";
+
+/// A set of one rulebook that may do all, under the grants that `check` takes.
+pub fn set(rules: &str) -> Arc<RuleSet> {
+    let book = format!("rulebook: r\nmay: {{ playbooks: [p, q], ci_classes: [server] }}\nrules:\n{rules}");
+    let grants = serde_json::to_string(&Grants::AsAsked).unwrap();
+    let sources = [("r.yaml", book.as_str()), ("playbooks.yaml", PLAYBOOKS), (GRANTS, &grants)];
+    let loaded = load(&sources.into_iter().map(|(path, text)| (path.to_owned(), text.to_owned())).collect());
+    let wrong: Vec<String> = loaded.diagnostics.iter().filter(|d| d.is_error()).map(ToString::to_string).collect();
+    Arc::new(loaded.set.unwrap_or_else(|| panic!("{}\n{rules}", wrong.join("\n"))))
+}
+
+fn verdict(analysis: &Analysis, set: &RuleSet, rule: &str) -> Verdict {
+    analysis.rules[set.find("r", rule).unwrap().ix.0 as usize].verdict
+}
+
+/// All that is told but notes on what no index finds.
+fn told(analysis: &Analysis) -> String {
+    let findings = analysis.findings.iter().filter(|f| f.kind != FindingKind::Unindexed);
+    findings.map(|f| format!("{}\n\n", f.diagnostic)).collect()
+}
+
+fn tight() -> impl Strategy<Value = String> {
+    prop_oneof![
+        2 => prop::collection::vec(atom(), 2..6).prop_map(|atoms| atoms.join(" && ")),
+        1 => condition(),
+    ]
+}
+
+/// A random rule: some are for one field's values, some are the last resort.
+fn rule() -> impl Strategy<Value = (String, bool, bool)> {
+    (tight(), any::<bool>(), prop::bool::weighted(0.15))
+}
+
+fn rules(of: &[(String, bool, bool)]) -> String {
+    let one = |(i, (when, by, fallback)): (usize, &(String, bool, bool))| {
+        let by = if *by { "    by: [event.labels.x]\n" } else { "" };
+        let fallback = if *fallback { "    fallback: true\n" } else { "" };
+        format!("  - rule: r{i}\n    when: |\n      {when}\n{by}{fallback}    incident: {{ summary: s }}\n")
+    };
+    of.iter().enumerate().map(one).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn no_event_fires_a_rule_that_was_called_dead_or_leaves_a_shadowed_one_alone(
+        of in prop::collection::vec(rule(), 1..8),
+        events in prop::collection::vec(event(), 1..60),
+    ) {
+        let set = set(&rules(&of));
+        let analysis = analyse(&set);
+        let mut evaluator = Evaluator::new(Arc::clone(&set));
+        for event in &events {
+            let matched = evaluator.matches(event).when;
+            for ix in matched.iter().filter(|ix| evaluator.by(**ix, event).is_ok()).copied().collect::<Vec<_>>() {
+                let found = &analysis.rules[ix.0 as usize];
+                prop_assert_ne!(found.verdict, Verdict::Dead, "{} fires by {:?}", of[ix.0 as usize].0, event);
+                for shadow in analysis.findings.iter().filter(|f| f.rule == ix && f.kind == FindingKind::Shadowed) {
+                    prop_assert!(shadow.with.iter().any(|other| matched.contains(other)), "{} fires alone by {:?}", of[ix.0 as usize].0, event);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_rule_that_was_called_live_fires_by_the_event_that_is_shown(of in prop::collection::vec(rule(), 1..8)) {
+        let set = set(&rules(&of));
+        let analysis = analyse(&set);
+        let mut evaluator = Evaluator::new(Arc::clone(&set));
+        for found in analysis.rules.iter().filter(|r| r.verdict == Verdict::Live) {
+            let shown = found.event.clone().unwrap();
+            let event = of_json(&shown);
+            prop_assert!(evaluator.matches(&event).when.contains(&found.rule), "{} does not fire by {}", of[found.rule.0 as usize].0, shown);
+        }
+    }
+}
+
+/// An event as it is shown: a bare `ci` is a name, and what is not there is as usual.
+fn of_json(shown: &serde_json::Value) -> Event<'static> {
+    let mut whole = serde_json::to_value(Event::default()).unwrap();
+    for (name, value) in shown.as_object().unwrap() {
+        whole[name] = match (name.as_str(), value.as_str()) {
+            ("ci", Some(text)) => serde_json::json!({ "name": text }),
+            _ => value.clone(),
+        };
+    }
+    let text = whole.to_string();
+    let event: Event<'_> = serde_json::from_str(&text).unwrap();
+    event.into_owned()
+}
+
+#[test]
+fn of_200_seeded_mistakes_nine_in_ten_are_found_and_nothing_else_is() {
+    let mut missed: Vec<String> = Vec::new();
+    let mut by_verdict: BTreeMap<Verdict, (usize, usize)> = BTreeMap::new();
+    let corpus = seeded::corpus(200);
+    assert_eq!(corpus.len(), 200);
+    for case in &corpus {
+        let set = set(&case.rules);
+        let analysis = analyse(&set);
+        let found = verdict(&analysis, &set, "mistake");
+        let (all, right) = by_verdict.entry(case.verdict).or_default();
+        *all += 1;
+        if found == case.verdict {
+            *right += 1;
+        } else {
+            assert!(matches!(found, Verdict::Unknown | Verdict::Live), "{} is no {found:?}", case.rules);
+            missed.push(format!("{:?} was called {found:?}:\n{}", case.verdict, case.rules));
+        }
+        for of in
+            analysis.rules.iter().map(|r| (r, &set.rule(r.rule).name)).filter(|(_, name)| name.starts_with("innocent"))
+        {
+            assert!(
+                matches!(of.0.verdict, Verdict::Live | Verdict::Unknown),
+                "{} is {:?} in\n{}",
+                of.1,
+                of.0,
+                case.rules
+            );
+        }
+    }
+    for (verdict, (all, right)) in &by_verdict {
+        println!("{verdict:?}: {right} of {all}");
+        assert!(right * 10 >= all * 8, "{verdict:?}: {right} of {all}\n{}", missed.join("\n"));
+    }
+    assert!(missed.len() <= corpus.len() / 10, "{} of {} missed\n{}", missed.len(), corpus.len(), missed.join("\n"));
+    println!("{} of {} missed\n{}", missed.len(), corpus.len(), missed.join("\n"));
+}
+
+#[test]
+fn of_the_shipped_rules_at_most_a_fifth_is_unknown_and_none_is_wrong() {
+    let mut sources = BTreeMap::from([(GRANTS.to_owned(), serde_json::to_string(&Grants::AsAsked).unwrap())]);
+    let mut folders = vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../rules"))];
+    while let Some(folder) = folders.pop() {
+        for entry in folder.read_dir().unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == "yaml") {
+                sources.insert(path.display().to_string(), String::from_utf8(std::fs::read(&path).unwrap()).unwrap());
+            }
+        }
+    }
+    let set = Arc::new(load(&sources).set.expect("they are well"));
+    let analysis = analyse(&set);
+    assert!(analysis.rules.len() >= 20);
+    let unknown = analysis.count(Verdict::Unknown);
+    assert!(unknown * 5 <= analysis.rules.len(), "{unknown} of {}", analysis.rules.len());
+    assert_eq!(told(&analysis), "");
+    assert_eq!(analysis.count(Verdict::Live) + unknown, analysis.rules.len());
+}
+
+#[test]
+fn every_sort_of_finding_is_told_with_its_place_and_the_fix() {
+    let set = set(include_str!("analysis.yaml"));
+    let analysis = analyse(&set);
+    insta::assert_snapshot!(told(&analysis));
+}
