@@ -29,7 +29,7 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     /// Run the engine; or list, show and settle runs of playbooks
     Run(RunArgs),
-    /// Check rulebooks: every problem, with file:line:column and the fix
+    /// Check rulebooks: every problem, with file:line:column and the fix; and what the rules mean together
     Check(CheckArgs),
     /// Run the scenarios beside rulebooks, in virtual time
     Test(TestArgs),

@@ -11,13 +11,13 @@ use paramedic_rulebook::{Analysis, Evaluator, FindingKind, GRANTS, RuleSet, Verd
 use proptest::prelude::*;
 use random::{atom, condition, event};
 
-pub const PLAYBOOKS: &str = "playbooks:
+const PLAYBOOKS: &str = "playbooks:
   p: { runner: http, url: http://h/p, timeout: 1s, effect: keyed }
   q: { runner: http, url: http://h/q, timeout: 1s, effect: keyed }
 ";
 
 /// A set of one rulebook that may do all, under the grants that `check` takes.
-pub fn set(rules: &str) -> Arc<RuleSet> {
+fn set(rules: &str) -> Arc<RuleSet> {
     let book = format!("rulebook: r\nmay: {{ playbooks: [p, q], ci_classes: [server] }}\nrules:\n{rules}");
     let grants = serde_json::to_string(&Grants::AsAsked).unwrap();
     let sources = [("r.yaml", book.as_str()), ("playbooks.yaml", PLAYBOOKS), (GRANTS, &grants)];

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use paramedic_model::{Ci, Cmdb};
-use paramedic_rulebook::{Ctx, Evaluator, ExprIx, RuleSet, load};
+use paramedic_rulebook::{Ctx, Evaluator, ExprIx, RuleSet, Verdict, analyse, load};
 use serde_json::{Value, json};
 
 use super::input::{NOW, event, in_time, some_events, two_parts};
@@ -26,11 +26,15 @@ pub fn run(data: &[u8]) {
         "remedy": [{"playbook": "p", "target": "about", "with": {"text": format!("= {expression}")}}]});
     for rule in [as_condition, as_value] {
         let Some(set) = in_time("compiling", || book(&rule)) else { continue };
-        let mut evaluator = Evaluator::new(Arc::new(set));
+        let set = Arc::new(set);
+        let analysis = in_time("analysing", || analyse(&set));
+        let mut evaluator = Evaluator::new(set);
         for event in &events {
             in_time("a condition", || {
                 let found = evaluator.matches(event);
                 assert_eq!(found, evaluator.matches_brute_force(event));
+                let is_dead = |ix: &paramedic_rulebook::RuleIx| analysis.rules[ix.0 as usize].verdict == Verdict::Dead;
+                assert!(!found.when.iter().any(is_dead), "a dead rule fires");
                 assert!(found.failed.iter().all(|(_, why)| !why.is_empty()));
             });
             in_time("a value", || values(&mut evaluator, event));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use paramedic_rulebook::{Evaluator, GRANTS, load};
+use paramedic_rulebook::{Evaluator, GRANTS, Verdict, analyse, load};
 
 use super::input::{in_time, some_events};
 
@@ -55,9 +55,19 @@ fn check(sources: &BTreeMap<String, String>) {
     let Some(set) = loaded.set else { return };
     assert_eq!(load(&set.sources).set.map(|again| again.digest), Some(set.digest), "loaded again, it is another set");
     assert!(!set.sources.contains_key(GRANTS) || sources.contains_key(GRANTS));
-    let mut evaluator = Evaluator::new(Arc::new(set));
+    let set = Arc::new(set);
+    let analysis = analyse(&set);
+    let mut evaluator = Evaluator::new(Arc::clone(&set));
     for event in some_events() {
         let found = evaluator.matches(&event);
+        for ix in &found.when {
+            let is_dead = analysis.rules[ix.0 as usize].verdict == Verdict::Dead;
+            // A pattern of several events may be dead where each of them is there.
+            assert!(
+                !is_dead || !set.rule(*ix).is_immediate() || evaluator.by(*ix, &event).is_err(),
+                "a dead rule fires"
+            );
+        }
         assert_eq!(found, evaluator.matches_brute_force(&event), "the index finds other rules than asking each one");
     }
 }

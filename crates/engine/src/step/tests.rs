@@ -3,6 +3,7 @@
 mod absences;
 mod actions;
 mod alerts;
+mod analysed;
 mod approvals;
 mod counts;
 mod holds;

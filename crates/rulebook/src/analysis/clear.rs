@@ -2,7 +2,6 @@
 
 use super::domain::Domain;
 use super::form::Form;
-use super::solve::is_impossible;
 use super::{Analyser, FindingKind, Found, NewFinding, Verdict};
 use crate::condition::{Cond, Lit, Term};
 use crate::evaluator::{Purpose, parse};
@@ -16,7 +15,7 @@ impl Analyser<'_> {
     pub(super) fn clears(&mut self, rule: &Rule) {
         let ix = rule.ix;
         if rule.clear_when().is_some() {
-            if is_impossible(&self.needed(ix, Purpose::Clear)) {
+            if self.is_impossible(&self.needed(ix, Purpose::Clear)) {
                 self.never_clears(rule);
             } else {
                 self.clears_something_else(rule);
@@ -28,7 +27,7 @@ impl Analyser<'_> {
             self.tell(NewFinding { help: Some(NO_CLEAR_HELP.to_owned()), ..finding });
         }
         for step in (0..rule.remedy.len()).filter(|step| rule.remedy[*step].verify.when.is_some()) {
-            if is_impossible(&self.needed(ix, Purpose::Verify(step))) {
+            if self.is_impossible(&self.needed(ix, Purpose::Verify(step))) {
                 self.never_true(rule, Purpose::Verify(step), "this remedy is never verified");
             }
         }
@@ -54,7 +53,7 @@ impl Analyser<'_> {
         let is_alert = Cond::Cmp(crate::value::Op::Eq, kind, Term::Lit(Lit::Text("alert".to_owned())));
         let mut forms = self.needed(rule.ix, Purpose::When);
         forms.push(Form::of(&is_alert, true));
-        is_impossible(&forms)
+        self.is_impossible(&forms)
     }
 
     /// `by` of what clears is never that of what was opened.

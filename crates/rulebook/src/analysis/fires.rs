@@ -1,9 +1,8 @@
 //! Whether a rule can fire at all.
 
 use super::domain::Domain;
-use super::form::Form;
 use super::places::Part;
-use super::solve::{Ended, cases, is_impossible};
+use super::solve::{Ended, cases};
 use super::{Analyser, FindingKind, Found, NewFinding, Verdict};
 use crate::condition::Term;
 use crate::evaluator::Purpose;
@@ -11,6 +10,8 @@ use crate::{Bindings, Bound, Comparison, Evaluator, ExprIx, Measured, Member, Pa
 use paramedic_model::OwnedEvent;
 use std::ops::ControlFlow;
 
+/// So many parts that exclude another are shown.
+const MOST_SHOWN: usize = 4;
 /// Numbers that are computed are compared with so much room: sums of floats are not exact.
 const ROOM: f64 = 1e-6;
 
@@ -56,7 +57,7 @@ impl Analyser<'_> {
 
     /// Says which parts of a condition exclude each other.
     pub(super) fn never_true(&mut self, rule: &Rule, purpose: Purpose, therefore: &str) {
-        let parts = smallest(&self.parts(rule.ix, purpose));
+        let parts = self.smallest(&self.parts(rule.ix, purpose));
         let name = purpose.name();
         let Some(last) = parts.iter().rev().find(|p| !p.is_by).or(parts.last()) else { return };
         let others: Vec<&Part> = parts.iter().filter(|p| p.text != last.text || p.place != last.place).collect();
@@ -73,7 +74,8 @@ impl Analyser<'_> {
                     true => String::new(),
                     false => format!(" (line {})", p.place.line),
                 };
-                let texts: Vec<String> = others.iter().map(|p| format!("`{}`{}", p.text, line(p))).collect();
+                let texts = others.iter().take(MOST_SHOWN).map(|p| format!("`{}`{}", p.text, line(p)));
+                let texts: Vec<String> = texts.collect();
                 format!("`{name}` is never true: `{}` excludes {}; {therefore}", last.text, texts.join(" with "))
             }
         };
@@ -87,6 +89,20 @@ impl Analyser<'_> {
             help: Some(help.to_owned()),
             ..NewFinding::of(FindingKind::NeverTrue, rule.ix, place, message)
         });
+    }
+
+    /// The fewest parts that already exclude each other, as far as leaving out one after the other finds them.
+    fn smallest(&self, parts: &[Part]) -> Vec<Part> {
+        let mut kept: Vec<&Part> = parts.iter().collect();
+        let mut at = 0;
+        while at < kept.len() {
+            let gone = kept.remove(at);
+            if !self.is_impossible(kept.iter().map(|p| &p.form)) {
+                kept.insert(at, gone);
+                at += 1;
+            }
+        }
+        kept.into_iter().cloned().collect()
     }
 
     /// What holds for each event, but never for enough of them.
@@ -146,7 +162,8 @@ impl Analyser<'_> {
             Comparison::Unequal(_) => false,
         };
         (never && !bounds.is_empty()).then(|| {
-            let message = format!("it never fires: `when` takes only samples from which the measure of `{term}` never becomes what `is` wants");
+            let message =
+                format!("it never fires: from the samples that `when` takes, `{term}` never becomes what `is` wants");
             (message, "let `when` say which samples count, and `is` what is too much of them".to_owned())
         })
     }
@@ -155,7 +172,7 @@ impl Analyser<'_> {
     pub(super) fn values(&self, rule: RuleIx, purpose: Purpose, term: &Term) -> Option<Vec<Domain>> {
         let forms = self.needed(rule, purpose);
         let (mut all, mut is_known) = (Vec::new(), true);
-        let ended = cases(&forms, &mut |state| {
+        let ended = cases(&self.budget, &forms, &mut |state| {
             is_known = state.domain(term).map(|domain| all.push(domain.clone())).is_some();
             if is_known { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
@@ -245,19 +262,4 @@ fn holds_with(
     let names = bound.iter().fold(Bindings::default(), |names, (name, event)| names.with(name, Bound::Event(event)));
     let names = names.with(&member.name, Bound::Event(event));
     evaluator.member_holds(rule, at, &names) == Ok(true)
-}
-
-/// The fewest parts that already exclude each other, as far as leaving out one after the other finds them.
-fn smallest(parts: &[Part]) -> Vec<Part> {
-    let impossible = |parts: &[&Part]| is_impossible(parts.iter().map(|p| &p.form).collect::<Vec<&Form>>());
-    let mut kept: Vec<&Part> = parts.iter().collect();
-    let mut at = 0;
-    while at < kept.len() {
-        let gone = kept.remove(at);
-        if !impossible(&kept) {
-            kept.insert(at, gone);
-            at += 1;
-        }
-    }
-    kept.into_iter().cloned().collect()
 }

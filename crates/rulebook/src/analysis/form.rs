@@ -87,6 +87,15 @@ impl Form {
         }
     }
 
+    /// All terms of which it says something.
+    pub(crate) fn terms(&self, out: &mut Vec<Term>) {
+        match self {
+            Form::All(all) | Form::Any(all) => all.iter().for_each(|form| form.terms(out)),
+            Form::Is(atom) if !out.contains(&atom.term) => out.push(atom.term.clone()),
+            Form::Is(_) | Form::Open(..) => {}
+        }
+    }
+
     /// The value is there.
     pub(crate) fn there(term: &Term) -> Form {
         asked(term, &Test::There, true)

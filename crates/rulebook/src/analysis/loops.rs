@@ -1,5 +1,5 @@
-//! Rules that make themselves fire, alone or in turn. Only what waits for a step of a record can: what monitoring will say
-//! of a remedy is not known here.
+//! Rules that make themselves fire, alone or in turn. Only what waits for a step of a record can: what monitoring will
+//! say of a remedy is not known here.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -71,7 +71,7 @@ impl Analyser<'_> {
             })
             .collect();
         let message = format!("it triggers itself: {}", ways.join("; "));
-        let help = "let its `when` leave out what it brings about itself, such as `run.rule != \"...\"` or `incident.rule != \"...\"`";
+        let help = "let its `when` leave out what it brings about itself, such as `run.rule != \"...\"`";
         let with: Vec<RuleIx> = rest.iter().map(|rule| rule.ix).filter(|ix| *ix != first.ix).collect();
         let place = first.place.clone();
         self.tell(NewFinding {

@@ -1,5 +1,5 @@
-//! What can be known of a rule set before any event comes: rules that never fire, that another makes needless, that want
-//! opposite things of one event, whose incidents never clear, that trigger each other without end.
+//! What can be known of a rule set before any event comes: rules that never fire, that another makes needless, that
+//! want opposite things of one event, whose incidents never clear, that trigger each other without end.
 //!
 //! It says what it knows. A rule is dead only where no event can be; it is live only where an event was found for which
 //! it has really fired; everything between is unknown.
@@ -30,7 +30,7 @@ use crate::script::compile::Compiler;
 use crate::{Diagnostic, Evaluator, ExprIx, HowFound, Place, RuleIx, RuleSet};
 use form::Form;
 use pairs::Profile;
-use solve::{Ended, State, cases};
+use solve::{Budget, Ended, State, cases};
 
 /// Most cases of which an event is tried.
 const MOST_CASES: usize = 24;
@@ -146,8 +146,9 @@ pub fn analyse(set: &Arc<RuleSet>) -> Analysis {
         analyser.clears(rule);
     }
     let normal_forms: Vec<String> = set.exprs.iter().map(|e| analyser.compiler.meaning(&e.text)).collect();
-    analyser.shadows(&normal_forms);
-    analyser.overlaps(&normal_forms);
+    let profiles: Vec<Profile> = set.rules.iter().map(|rule| analyser.profile(rule.ix)).collect();
+    analyser.shadows(&normal_forms, &profiles);
+    analyser.overlaps(&normal_forms, &profiles);
     analyser.loops();
     analyser.unindexed();
     analyser.finish()
@@ -185,6 +186,7 @@ struct Analyser<'s> {
     /// What `by` needs of an event, by rule.
     by: Vec<Vec<Form>>,
     known: Vec<Known>,
+    budget: Budget,
     reports: BTreeMap<&'s str, Report<'s>>,
     findings: Vec<Finding>,
 }
@@ -209,7 +211,17 @@ impl<'s> Analyser<'s> {
         let by = by.collect();
         let known = vec![Known::default(); set.rules.len()];
         let compiler = Compiler::of(&set.site);
-        Self { set, evaluator, compiler, asked, by, known, reports: BTreeMap::new(), findings: Vec::new() }
+        Self {
+            set,
+            evaluator,
+            compiler,
+            asked,
+            by,
+            known,
+            budget: Budget::of_all(),
+            reports: BTreeMap::new(),
+            findings: Vec::new(),
+        }
     }
 
     fn asked(&self, rule: RuleIx, purpose: Purpose) -> Option<&Asked> {
@@ -224,11 +236,11 @@ impl<'s> Analyser<'s> {
 
     /// Looks for an event that is so, among those for which the forms may hold.
     fn find(&mut self, forms: &[Form], is_so: impl Fn(&mut Evaluator, &OwnedEvent) -> bool) -> Found {
-        let evaluator = &mut self.evaluator;
+        let (evaluator, budget) = (&mut self.evaluator, &self.budget);
         let (mut tried, mut found) = (0, None);
-        let ended = cases(forms, &mut |state: &State| {
+        let ended = cases(budget, forms, &mut |state: &State| {
             tried += 1;
-            found = witness::events(state, &mut |event| is_so(evaluator, event));
+            found = witness::events(state, &mut |event| budget.spend(1) && is_so(evaluator, event));
             if found.is_some() || tried == MOST_CASES { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         match found {
@@ -241,7 +253,7 @@ impl<'s> Analyser<'s> {
     /// What a rule's `when` says by its conjuncts alone.
     fn profile(&self, rule: RuleIx) -> Profile {
         let forms = self.needed(rule, Purpose::When);
-        Profile::of(&State::of_conjuncts(&forms))
+        Profile::of(&forms)
     }
 
     /// The worst verdict stays.
@@ -250,6 +262,11 @@ impl<'s> Analyser<'s> {
         if known.verdict.as_ref().is_none_or(|(old, _)| verdict < *old) {
             known.verdict = Some((verdict, reason.into()));
         }
+    }
+
+    /// Whether it is known that not all can hold.
+    fn is_impossible<'f>(&self, forms: impl IntoIterator<Item = &'f Form>) -> bool {
+        solve::is_impossible(&self.budget, forms)
     }
 
     fn is_dead(&self, rule: RuleIx) -> bool {

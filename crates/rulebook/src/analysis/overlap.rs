@@ -6,11 +6,14 @@ use std::sync::Arc;
 use paramedic_model::{Autonomy, Cmdb, OwnedEvent, Timestamp};
 use serde_json::Value;
 
-use super::pairs::{MOST_PAIRS, Profile, pairs};
+use super::pairs::{Profile, pairs};
 use super::{Analyser, FindingKind, Found, NewFinding, Verdict};
 use crate::evaluator::Purpose;
 use crate::read::meaning::{NormalForms, about_of, escalations_of, remedy_of, text_of};
 use crate::{Ctx, Field, IncidentSpec, Pattern, Rule, RuleIx, TargetSpec};
+
+/// Of two rules that have so many conflicts each it is not asked whether they have one with each other.
+const MOST_TOLD: usize = 3;
 
 /// What two rules disagree about.
 struct Conflict {
@@ -31,25 +34,29 @@ impl Conflict {
 
 impl Analyser<'_> {
     /// Looks for events for which two rules hold that want opposite things.
-    pub(super) fn overlaps(&mut self, normal_forms: &[String]) {
+    pub(super) fn overlaps(&mut self, normal_forms: &[String], profiles: &[Profile]) {
         let forms = NormalForms(normal_forms);
-        let profiles: Vec<Profile> = self.set.rules.iter().map(|rule| self.profile(rule.ix)).collect();
         let mut pairs_of: BTreeSet<(usize, usize)> = BTreeSet::new();
         for group in self.rivals(&forms).into_values() {
-            let found = pairs(&group, &profiles);
+            let found = pairs(&group, profiles, &|_, _| true);
             pairs_of.extend(found.found);
             if found.is_cut {
                 group.iter().for_each(|at| self.too_many(RuleIx(u32::try_from(*at).unwrap_or(u32::MAX))));
             }
         }
         let set = Arc::clone(self.set);
-        for (n, (a, b)) in pairs_of.into_iter().enumerate() {
+        let mut told: BTreeMap<RuleIx, usize> = BTreeMap::new();
+        for (a, b) in pairs_of {
             let (a, b) = (&set.rules[a], &set.rules[b]);
-            if n >= MOST_PAIRS {
-                self.too_many(a.ix);
-                self.too_many(b.ix);
-            } else if let Some(conflict) = self.conflict(a, b, &forms) {
-                self.meet(a, b, &conflict);
+            let is_enough = |rule: &Rule| told.get(&rule.ix).is_some_and(|n| *n >= MOST_TOLD);
+            if is_enough(a) && is_enough(b) {
+                continue;
+            }
+            if let Some(conflict) = self.conflict(a, b, &forms)
+                && self.meet(a, b, &conflict)
+            {
+                *told.entry(a.ix).or_default() += 1;
+                *told.entry(b.ix).or_default() += 1;
             }
         }
     }
@@ -112,8 +119,8 @@ impl Analyser<'_> {
         of_attributes(a, b, forms)
     }
 
-    /// Whether an event is known for which both hold.
-    fn meet(&mut self, a: &Rule, b: &Rule, conflict: &Conflict) {
+    /// Looks for an event for which both hold; `true` where one was found, and told.
+    fn meet(&mut self, a: &Rule, b: &Rule, conflict: &Conflict) -> bool {
         let mut needed = self.needed(a.ix, Purpose::When);
         needed.extend(self.needed(b.ix, Purpose::When));
         let (first, second) = (a.ix, b.ix);
@@ -125,23 +132,23 @@ impl Analyser<'_> {
                 && evaluator.by(second, event).is_ok()
         });
         let event = match found {
-            Found::Never => return,
+            Found::Never => return false,
             Found::Unknown => {
                 for (one, other) in [(a, b), (b, a)] {
                     let why = format!("whether one event can fire it and {} too is not known", self.name(other.ix));
                     self.judge(one.ix, Verdict::Unknown, why);
                 }
-                return;
+                return false;
             }
             Found::Event(event) => event,
         };
         if conflict.needs_same_by && !self.is_same_by(a, b, &event) {
-            return;
+            return false;
         }
         if let Some(name) = &conflict.attribute
             && !self.attributes_differ(a, b, name, &event)
         {
-            return;
+            return false;
         }
         let asks = if a.only_if.or(b.only_if).is_some() { ", where `only_if` lets both" } else { "" };
         let (one, other) = (self.name(a.ix), self.name(b.ix));
@@ -152,6 +159,7 @@ impl Analyser<'_> {
         let place = self.place_of(b, Purpose::When);
         let finding = NewFinding::of(FindingKind::Conflict, b.ix, place, message);
         self.tell(NewFinding { with: vec![a.ix], event: Some(event), help: Some(conflict.help.to_owned()), ..finding });
+        true
     }
 
     fn is_same_by(&mut self, a: &Rule, b: &Rule, event: &OwnedEvent) -> bool {

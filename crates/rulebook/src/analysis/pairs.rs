@@ -4,24 +4,31 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::domain::Domain;
+use super::form::Form;
 use super::solve::State;
 use crate::condition::Term;
 use crate::value::Val;
 
 /// So many are compared each with each.
 const FEW: usize = 8;
-/// Most pairs that are looked at.
-pub(crate) const MOST_PAIRS: usize = 200_000;
+/// Most pairs that are looked at, and of which a closer look is worth it.
+const MOST_LOOKS: usize = 2_000_000;
+const MOST_PAIRS: usize = 50_000;
 
 /// What a condition says by its conjuncts alone.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Profile {
     known: Vec<(Term, Domain)>,
     texts: Vec<(Term, Vec<String>)>,
+    /// All terms of which it says something, in some case.
+    terms: Vec<Term>,
 }
 
 impl Profile {
-    pub(crate) fn of(state: &State) -> Self {
+    pub(crate) fn of(forms: &[Form]) -> Self {
+        let state = State::of_conjuncts(forms);
+        let mut terms: Vec<Term> = state.known().iter().map(|(term, _)| term.clone()).collect();
+        forms.iter().for_each(|form| form.terms(&mut terms));
         let texts = |(term, domain): &(Term, Domain)| {
             let texts = domain.all()?.into_iter().map(|value| match value {
                 Val::Text(text) => Some(text.into_owned()),
@@ -30,13 +37,18 @@ impl Profile {
             Some((term.clone(), texts.collect::<Option<Vec<_>>>()?))
         };
         let texts = state.known().iter().filter_map(texts).filter(|(_, t)| t.len() <= 64).collect();
-        Self { known: state.known().to_vec(), texts }
+        Self { known: state.known().to_vec(), texts, terms }
     }
 
     /// Whether no event can be of both.
     pub(super) fn is_apart(&self, other: &Profile) -> bool {
         let same = |term: &Term| other.known.iter().find(|(t, _)| t == term).map(|(_, domain)| domain);
         self.known.iter().any(|(term, domain)| same(term).is_some_and(|d| domain.is_apart(d)))
+    }
+
+    /// Whether it may be that what holds for this holds for the other: it speaks of all that the other does.
+    pub(super) fn may_imply(&self, other: &Profile) -> bool {
+        other.known.iter().all(|(term, _)| self.terms.contains(term))
     }
 
     fn texts_of(&self, term: &Term) -> Option<&[String]> {
@@ -51,18 +63,19 @@ pub(crate) struct Pairs {
     pub(crate) is_cut: bool,
 }
 
-/// Of some conditions, by number.
-pub(crate) fn pairs(of: &[usize], profiles: &[Profile]) -> Pairs {
-    let mut search = Search { profiles, found: BTreeSet::new(), looked: 0 };
+/// Of some conditions, by number, those of which a closer look is worth it.
+pub(crate) fn pairs(of: &[usize], profiles: &[Profile], is_worth: &dyn Fn(usize, usize) -> bool) -> Pairs {
+    let mut search = Search { profiles, found: BTreeSet::new(), looks: 0, is_worth };
     search.within(of, &mut Vec::new());
-    let is_cut = search.looked >= MOST_PAIRS;
+    let is_cut = search.is_over();
     Pairs { found: search.found.into_iter().collect(), is_cut }
 }
 
 struct Search<'p> {
     profiles: &'p [Profile],
     found: BTreeSet<(usize, usize)>,
-    looked: usize,
+    looks: usize,
+    is_worth: &'p dyn Fn(usize, usize) -> bool,
 }
 
 impl<'p> Search<'p> {
@@ -70,6 +83,9 @@ impl<'p> Search<'p> {
         let Some(term) = (of.len() > FEW).then(|| self.most_telling(of, used)).flatten() else {
             for (n, a) in of.iter().enumerate() {
                 of[n + 1..].iter().for_each(|b| self.look(*a, *b));
+                if self.is_over() {
+                    return;
+                }
             }
             return;
         };
@@ -89,6 +105,9 @@ impl<'p> Search<'p> {
         used.pop();
         let with: Vec<usize> = of.iter().copied().filter(|at| self.profiles[*at].texts_of(term).is_some()).collect();
         for a in &rest {
+            if self.is_over() {
+                return;
+            }
             with.iter().for_each(|b| self.look(*a, *b));
         }
     }
@@ -112,10 +131,15 @@ impl<'p> Search<'p> {
         telling.max_by_key(|(_, n, all)| (*n).min(all.len() * FEW)).map(|(term, ..)| term)
     }
 
+    fn is_over(&self) -> bool {
+        self.looks >= MOST_LOOKS || self.found.len() >= MOST_PAIRS
+    }
+
     fn look(&mut self, a: usize, b: usize) {
-        if self.looked < MOST_PAIRS && a != b && !self.profiles[a].is_apart(&self.profiles[b]) {
-            self.looked += 1;
-            self.found.insert((a.min(b), a.max(b)));
+        self.looks += 1;
+        let (a, b) = (a.min(b), a.max(b));
+        if a != b && !self.is_over() && !self.profiles[a].is_apart(&self.profiles[b]) && (self.is_worth)(a, b) {
+            self.found.insert((a, b));
         }
     }
 }

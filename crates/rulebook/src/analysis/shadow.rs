@@ -7,7 +7,6 @@ use serde_json::json;
 
 use super::form::Form;
 use super::pairs::{Profile, pairs};
-use super::solve::is_impossible;
 use super::{Analyser, FindingKind, NewFinding, Verdict};
 use crate::evaluator::Purpose;
 use crate::read::meaning::{NormalForms, effect_of};
@@ -18,7 +17,7 @@ const MOST_TOGETHER: usize = 32;
 
 impl Analyser<'_> {
     /// Looks for rules that another does all of.
-    pub(super) fn shadows(&mut self, normal_forms: &[String]) {
+    pub(super) fn shadows(&mut self, normal_forms: &[String], profiles: &[Profile]) {
         let forms = NormalForms(normal_forms);
         let mut alike: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         for rule in self.set.rules.iter().filter(|rule| !self.is_dead(rule.ix)) {
@@ -32,9 +31,9 @@ impl Analyser<'_> {
             let effect = json!([effect_of(rule, &forms), self.set.autonomy(book).name(), own, may]);
             alike.entry(effect.to_string()).or_default().push(rule.ix.0 as usize);
         }
-        let profiles: Vec<Profile> = self.set.rules.iter().map(|rule| self.profile(rule.ix)).collect();
+        let may_imply = |a: usize, b: usize| profiles[a].may_imply(&profiles[b]) || profiles[b].may_imply(&profiles[a]);
         for group in alike.into_values().filter(|group| group.len() > 1) {
-            let found = pairs(&group, &profiles);
+            let found = pairs(&group, profiles, &may_imply);
             for (a, b) in found.found {
                 let set = self.set;
                 self.shadow_one(&set.rules[a], &set.rules[b], normal_forms);
@@ -46,7 +45,7 @@ impl Analyser<'_> {
         let set = self.set;
         for rule in set.rules.iter().filter(|rule| rule.fallback) {
             if !self.is_dead(rule.ix) {
-                self.leaves_nothing(rule, &profiles);
+                self.leaves_nothing(rule, profiles);
             }
         }
     }
@@ -91,7 +90,7 @@ impl Analyser<'_> {
         }
         let Some(unless) = self.asked(wide.ix, Purpose::When).and_then(|a| a.unless.as_ref()) else { return false };
         let forms = self.needed(narrow.ix, Purpose::When);
-        is_impossible(forms.iter().chain([unless]))
+        self.is_impossible(forms.iter().chain([unless]))
     }
 
     /// Whether other rules claim every event of a fallback.
@@ -114,10 +113,11 @@ impl Analyser<'_> {
                 }
             }
         }
-        let one = claims.iter().find(|(_, unless)| is_impossible(own.iter().chain([unless]))).map(|(ix, _)| vec![*ix]);
+        let one =
+            claims.iter().find(|(_, unless)| self.is_impossible(own.iter().chain([unless]))).map(|(ix, _)| vec![*ix]);
         let by = one.or_else(|| {
             let together = &claims[..claims.len().min(MOST_TOGETHER)];
-            let all = is_impossible(own.iter().chain(together.iter().map(|(_, unless)| unless)));
+            let all = self.is_impossible(own.iter().chain(together.iter().map(|(_, unless)| unless)));
             let mut rules: Vec<RuleIx> = together.iter().map(|(ix, _)| *ix).collect();
             rules.dedup();
             all.then_some(rules)

@@ -1,6 +1,7 @@
 //! Whether all of several conditions can hold for one event. Terms are taken for independent of each other, but where
 //! a field has few values: what is called impossible is, and what is called possible need not be.
 
+use std::cell::Cell;
 use std::ops::ControlFlow;
 
 use super::domain::Domain;
@@ -9,8 +10,12 @@ use super::witness::event_of;
 use crate::condition::{Cond, Term};
 use crate::value::{One, Path, Two, Val};
 
-/// Most choices between the sides of `any` before it is given up.
-const MOST_CHOICES: usize = 2_000;
+/// Most steps of one search before it is given up: questions that are asked of what is known.
+const MOST_STEPS: usize = 20_000;
+/// A look through so many known terms is a step.
+const TERMS_A_STEP: usize = 32;
+/// So many conjuncts are taken for a first look.
+const MOST_CONJUNCTS: usize = 200;
 /// A field with more values than this is not looked through.
 const FEW: usize = 64;
 
@@ -33,33 +38,66 @@ pub(crate) enum Ended {
     GivenUp,
 }
 
+/// How many steps all searches together may yet take: hostile rulebooks must end, too.
+#[derive(Debug)]
+pub(crate) struct Budget(Cell<usize>);
+
+impl Budget {
+    /// That of one analysis.
+    pub(crate) const fn of_all() -> Self {
+        Self(Cell::new(20_000_000))
+    }
+
+    /// Takes so many steps for something else than a search; `false` where there are none left.
+    pub(crate) fn spend(&self, steps: usize) -> bool {
+        let left = self.0.get();
+        self.0.set(left.saturating_sub(steps));
+        left > steps
+    }
+}
+
 /// Visits every case in which all forms may hold.
 pub(crate) fn cases<'f>(
+    budget: &Budget,
     forms: impl IntoIterator<Item = &'f Form>,
     visit: &mut dyn FnMut(&State) -> ControlFlow<()>,
 ) -> Ended {
-    let mut search = Search { choices: MOST_CHOICES, visit };
-    match search.go(State::default(), forms.into_iter().collect(), Vec::new()) {
+    let steps = budget.0.get().min(MOST_STEPS);
+    let mut search = Search { steps, visit };
+    let ended = search.go(State::default(), forms.into_iter().collect(), Vec::new());
+    budget.spend(steps - search.steps);
+    match ended {
         ControlFlow::Continue(()) => Ended::Complete,
         ControlFlow::Break(ended) => ended,
     }
 }
 
 /// Whether it is known that not all can hold.
-pub(crate) fn is_impossible<'f>(forms: impl IntoIterator<Item = &'f Form>) -> bool {
-    cases(forms, &mut |_| ControlFlow::Break(())) == Ended::Complete
+pub(crate) fn is_impossible<'f>(budget: &Budget, forms: impl IntoIterator<Item = &'f Form>) -> bool {
+    cases(budget, forms, &mut |_| ControlFlow::Break(())) == Ended::Complete
 }
 
 struct Search<'v> {
-    choices: usize,
+    steps: usize,
     visit: &'v mut dyn FnMut(&State) -> ControlFlow<()>,
 }
 
 impl Search<'_> {
+    fn spend(&mut self, steps: usize) -> ControlFlow<Ended> {
+        match self.steps.checked_sub(steps) {
+            Some(left) => {
+                self.steps = left;
+                ControlFlow::Continue(())
+            }
+            None => ControlFlow::Break(Ended::GivenUp),
+        }
+    }
+
     /// Continues where every case was seen.
     fn go<'f>(&mut self, mut state: State, mut todo: Vec<&'f Form>, mut later: Vec<&'f [Form]>) -> ControlFlow<Ended> {
         loop {
             while let Some(form) = todo.pop() {
+                self.spend(1 + state.known.len() / TERMS_A_STEP)?;
                 match form {
                     Form::All(all) => todo.extend(all),
                     Form::Any(any) => match any.as_slice() {
@@ -71,32 +109,13 @@ impl Search<'_> {
                     Form::Is(_) | Form::Open(..) => {}
                 }
             }
-            // Sides that cannot be are not chosen; with one left there is no choice.
-            let mut best: Option<(usize, Vec<&'f Form>)> = None;
-            for (at, any) in later.iter().enumerate() {
-                let sides: Vec<&Form> = any.iter().filter(|side| state.admits(side)).collect();
-                if best.as_ref().is_none_or(|(_, least)| sides.len() < least.len()) {
-                    let is_least = sides.len() < 2;
-                    best = Some((at, sides));
-                    if is_least {
-                        break;
-                    }
-                }
-            }
-            let Some((at, sides)) = best else { break };
+            let Some((at, sides)) = self.fewest(&state, &later)? else { break };
             later.swap_remove(at);
             match sides.as_slice() {
                 [] => return ControlFlow::Continue(()),
                 [only] => todo.push(only),
                 sides => {
-                    for side in sides {
-                        if self.choices == 0 {
-                            return ControlFlow::Break(Ended::GivenUp);
-                        }
-                        self.choices -= 1;
-                        self.go(state.clone(), vec![side], later.clone())?;
-                    }
-                    return ControlFlow::Continue(());
+                    return sides.iter().try_for_each(|side| self.go(state.clone(), vec![side], later.clone()));
                 }
             }
         }
@@ -108,6 +127,28 @@ impl Search<'_> {
             ControlFlow::Break(()) => ControlFlow::Break(Ended::Enough),
         }
     }
+
+    /// Of what leaves a choice, what leaves the least: sides that cannot be are not chosen, and with one left there is
+    /// no choice.
+    fn fewest<'f>(
+        &mut self,
+        state: &State,
+        later: &[&'f [Form]],
+    ) -> ControlFlow<Ended, Option<(usize, Vec<&'f Form>)>> {
+        let mut best: Option<(usize, Vec<&'f Form>)> = None;
+        for (at, any) in later.iter().enumerate() {
+            self.spend(any.len() * (1 + state.known.len() / TERMS_A_STEP))?;
+            let sides: Vec<&Form> = any.iter().filter(|side| state.admits(side)).collect();
+            if best.as_ref().is_none_or(|(_, least)| sides.len() < least.len()) {
+                let leaves_none = sides.len() < 2;
+                best = Some((at, sides));
+                if leaves_none {
+                    break;
+                }
+            }
+        }
+        ControlFlow::Continue(best)
+    }
 }
 
 impl State {
@@ -115,7 +156,8 @@ impl State {
     pub(crate) fn of_conjuncts(forms: &[Form]) -> Self {
         let mut state = State::default();
         let mut todo: Vec<&Form> = forms.iter().collect();
-        while let Some(form) = todo.pop() {
+        for _ in 0..MOST_CONJUNCTS {
+            let Some(form) = todo.pop() else { break };
             match form {
                 Form::All(all) => todo.extend(all),
                 Form::Any(any) => todo.extend(any.first().filter(|_| any.len() == 1)),

@@ -10,6 +10,8 @@ use super::solve::State;
 use crate::condition::Term;
 use crate::value::{One, Path, Two, Val};
 
+/// With more fields than this none is looked for.
+const MOST_FIELDS: usize = 64;
 /// Values that are tried for a field, and combinations of them.
 const MOST_VALUES: usize = 24;
 const MOST_EVENTS: usize = 400;
@@ -17,6 +19,9 @@ const MOST_EVENTS: usize = 400;
 /// Events that may pass, the plainest first, until one is enough.
 pub(crate) fn events(state: &State, is_enough: &mut dyn FnMut(&OwnedEvent) -> bool) -> Option<OwnedEvent> {
     let fields = fields(state);
+    if fields.len() > MOST_FIELDS {
+        return None;
+    }
     let values: Vec<Vec<Val<'static>>> = fields.iter().map(|path| candidates(state, path)).collect();
     if values.iter().any(Vec::is_empty) {
         return None;

@@ -20,7 +20,7 @@ const NUMBERS: [&str; 12] = [
     "9223372036854775808.0",
 ];
 
-pub fn atom() -> impl Strategy<Value = String> {
+pub(crate) fn atom() -> impl Strategy<Value = String> {
     let word = prop::sample::select(vec!["a", "b", "c"]);
     let text = prop::sample::select(vec!["a", "b", "ab", "ba", "bb", "cab", "", "1", "2.5"]);
     let label = prop::sample::select(vec!["x", "y", "z"]);
@@ -71,7 +71,7 @@ pub fn atom() -> impl Strategy<Value = String> {
     ]
 }
 
-pub fn condition() -> impl Strategy<Value = String> {
+pub(crate) fn condition() -> impl Strategy<Value = String> {
     atom().prop_recursive(3, 12, 3, |inner| {
         prop_oneof![
             4 => prop::collection::vec(inner.clone(), 2..4).prop_map(|c| format!("({})", c.join(" && "))),
@@ -91,7 +91,7 @@ fn measure() -> impl Strategy<Value = Option<Measure<'static>>> {
     ])
 }
 
-pub fn event() -> impl Strategy<Value = Event<'static>> {
+pub(crate) fn event() -> impl Strategy<Value = Event<'static>> {
     let word = prop::sample::select(vec!["a", "b", "c", "d"]);
     let value = prop::sample::select(vec!["a", "b", "c", "ab", "1", "2.5", ""]);
     let labels = prop::collection::vec((prop::sample::select(vec!["x", "y", "z"]), value), 0..4);

@@ -3,9 +3,9 @@
 use paramedic_rulebook::Verdict;
 
 /// Rules of which the one named `mistake` deserves the verdict.
-pub struct Case {
-    pub verdict: Verdict,
-    pub rules: String,
+pub(crate) struct Case {
+    pub(crate) verdict: Verdict,
+    pub(crate) rules: String,
 }
 
 /// Numbers that look random and are the same in every run (splitmix64).
@@ -36,7 +36,7 @@ const LABELS: [&str; 4] = ["site", "mount", "interface", "team"];
 const WORDS: [&str; 5] = ["fra", "ams", "lon", "nyc", "sin"];
 
 /// So many cases.
-pub fn corpus(n: usize) -> Vec<Case> {
+pub(crate) fn corpus(n: usize) -> Vec<Case> {
     let mut dice = Dice(20_261_129);
     (0..n).map(|i| case(i, &mut dice)).collect()
 }
