@@ -19,6 +19,7 @@ use crate::{Bindings, ExprIx, ExprText, Field, Intent, Lookups, Rule, RuleIx, Ru
 
 mod indexed;
 mod members;
+mod stated;
 
 pub use indexed::{Asked, HowFound, IndexedCondition};
 use members::Parsed;
@@ -145,17 +146,6 @@ struct Condition {
     whole: Option<Box<AST>>,
 }
 
-/// What is known of a condition without an event.
-pub(crate) struct Stated<'e> {
-    pub(crate) rule: RuleIx,
-    pub(crate) purpose: Purpose,
-    pub(crate) implied: Implied,
-    /// What must hold where the condition does, besides what it implies.
-    pub(crate) native: &'e Cond,
-    /// And then it does.
-    pub(crate) is_whole: bool,
-}
-
 enum Compiled {
     /// Position in the list of conditions.
     Condition(usize),
@@ -225,25 +215,6 @@ impl Evaluator {
             if let Some(slot) = self.exprs.get_mut(ix.0 as usize) {
                 *slot = Compiled::Condition(at);
             }
-        }
-    }
-
-    /// The conditions, in the order of the rules.
-    pub(crate) fn conditions(&self) -> impl Iterator<Item = Stated<'_>> {
-        self.conditions.iter().map(|c| Stated {
-            rule: c.rule,
-            purpose: c.purpose,
-            implied: c.implied,
-            native: &c.native,
-            is_whole: c.script.is_none() && c.whole.is_none(),
-        })
-    }
-
-    /// A value of the pure subset.
-    pub(crate) fn native(&self, expr: ExprIx) -> Option<&Term> {
-        match self.exprs.get(expr.0 as usize)? {
-            Compiled::Native(term) => Some(term),
-            _ => None,
         }
     }
 

@@ -174,3 +174,39 @@ fn every_sort_of_finding_is_told_with_its_place_and_the_fix() {
     let analysis = analyse(&set);
     insta::assert_snapshot!(told(&analysis));
 }
+
+#[test]
+fn what_settles_or_leaves_itself_out_is_no_loop() {
+    let set = set("  - rule: repairs
+    upon: run.failed
+    when: run.rule != \"repairs\"
+    incident: { summary: s }
+    remedy: [ { playbook: p } ]
+  - rule: marks
+    upon: ci.changed
+    ci: { attributes: { seen: true } }
+  - rule: other playbooks
+    upon: run.succeeded
+    when: run.playbook in [\"q\"]
+    incident: { summary: s }
+    remedy: [ { playbook: p } ]
+");
+    let analysis = analyse(&set);
+    let loops = analysis.findings.iter().filter(|f| f.kind == FindingKind::Loop);
+    assert_eq!(loops.map(|f| f.diagnostic.to_string()).collect::<Vec<_>>(), Vec::<String>::new());
+}
+
+#[test]
+fn two_rules_that_undo_each_other_are_a_loop() {
+    let set = set("  - rule: up
+    upon: ci.changed
+    ci: { attributes: { role: active } }
+  - rule: down
+    upon: ci.changed
+    ci: { attributes: { role: standby } }
+");
+    let analysis = analyse(&set);
+    let found: Vec<_> = analysis.findings.iter().map(|f| (f.kind, f.rule, f.with.as_slice())).collect();
+    let (up, down) = (set.find("r", "up").unwrap().ix, set.find("r", "down").unwrap().ix);
+    assert_eq!(found, [(FindingKind::Loop, up, &[down][..])]);
+}

@@ -95,11 +95,8 @@ impl Analyser<'_> {
                 self.judge(ix, Verdict::Unknown, "whether one event can both match and clear is not known")
             }
             Found::Event(event) => {
-                let then = if rule.stays.is_some() {
-                    "so that `for` begins anew with each"
-                } else {
-                    "and clears at once what it opens"
-                };
+                let then =
+                    if rule.stays.is_some() { "and `for` begins anew" } else { "and what it opens is cleared at once" };
                 let message =
                     format!("one event can hold for `when` and for `clear`, {then}: {}", super::witness::shown(&event));
                 self.judge(ix, Verdict::Conflicting, "one event both matches and clears");

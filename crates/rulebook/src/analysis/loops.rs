@@ -88,7 +88,9 @@ impl Analyser<'_> {
         for (to, rule) in waiting.iter().enumerate() {
             let Pattern::Upon { step, when, .. } = &rule.pattern else { continue };
             let fits = |effect: &&Effect| effect.step == step && when.is_none_or(|ix| self.may_hold(ix, effect));
-            if let Some(effect) = effects.iter().find(fits) {
+            // What a rule writes once more is no change.
+            let is_end = |effect: &Effect| effect.settles && rule.ix == from.ix;
+            if let Some(effect) = effects.iter().filter(fits).find(|effect| !is_end(effect)) {
                 edges.push(Edge { to, step: effect.step, by: effect.by, settles: effect.settles });
             }
         }

@@ -143,3 +143,49 @@ impl<'p> Search<'p> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::script::compile::{Compiler, Role};
+    use crate::script::native::{cond, expression};
+
+    fn condition() -> impl Strategy<Value = String> {
+        let atom = prop_oneof![
+            4 => (0..5).prop_map(|n| format!("event.type == \"{n}\"")),
+            2 => (0..5, 0..5).prop_map(|(a, b)| format!("event.type in [\"{a}\", \"{b}\"]")),
+            2 => (0..4).prop_map(|n| format!("event.labels.x == \"{n}\"")),
+            1 => (0..4).prop_map(|n| format!("event.labels.y == \"{n}\"")),
+            1 => (0..4).prop_map(|n| format!("event.value > {n} && event.value < {n}.5")),
+        ];
+        prop::collection::vec(atom, 1..4).prop_map(|all| all.join(" && "))
+    }
+
+    proptest! {
+        #[test]
+        fn the_pairs_are_those_that_a_look_at_each_finds(conditions in prop::collection::vec(condition(), 0..60)) {
+            let compiler = Compiler::new();
+            let profile = |text: &String| {
+                let ast = compiler.parse(text, Role::Condition).unwrap();
+                Profile::of(&[Form::of(&cond(expression(&ast).unwrap()).unwrap(), true)])
+            };
+            // A condition that no value fits meets nothing, and is asked of no pair.
+            let profiles: Vec<Profile> = conditions
+                .iter()
+                .map(profile)
+                .filter(|profile| !profile.known.iter().any(|(_, domain)| domain.is_empty()))
+                .collect();
+            let all: Vec<usize> = (0..profiles.len()).collect();
+            let mut expected = Vec::new();
+            for a in &all {
+                let later = all[a + 1..].iter().filter(|b| !profiles[*a].is_apart(&profiles[**b]));
+                expected.extend(later.map(|b| (*a, *b)));
+            }
+            let found = pairs(&all, &profiles, &|_, _| true);
+            prop_assert!(!found.is_cut);
+            prop_assert_eq!(found.found, expected);
+        }
+    }
+}

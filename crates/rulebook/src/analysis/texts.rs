@@ -218,3 +218,57 @@ fn crossed(low: Op, from: &str, high: Op, to: &str) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::form::Form;
+    use crate::condition::Cond;
+    use crate::script::compile::{Compiler, Role};
+    use crate::script::native::{cond, expression};
+
+    /// Texts for which all of this holds.
+    fn texts(all: &str) -> Option<Texts> {
+        let ast = Compiler::new().parse(&all.replace('T', "event.ci"), Role::Condition).unwrap();
+        let Some(Cond::And(all)) = cond(expression(&ast).unwrap()) else { panic!("{all}") };
+        all.iter().try_fold(Texts::of(None), |texts, one| match Form::of(one, true) {
+            Form::Is(atom) => texts.narrowed(&atom.test, atom.holds),
+            other => panic!("{other:?}"),
+        })
+    }
+
+    #[test]
+    fn tests_that_no_text_passes_together_leave_none() {
+        for all in [
+            "T.starts_with(\"ab\") && T.starts_with(\"b\")",
+            "T.ends_with(\"ab\") && T.ends_with(\"cb\")",
+            "T.starts_with(\"abc\") && !T.starts_with(\"ab\")",
+            "T.ends_with(\"abc\") && !T.contains(\"b\")",
+            "T == \"abc\" && !T.contains(\"b\")",
+            "T.matches(\"^(a|b)$\") && T != \"a\" && T != \"b\"",
+            "T.matches(\"disk .* full\") && !T.contains(\"disk\")",
+            "T.contains(\"disk 7 is full\") && !T.matches(\"disk [0-9]\")",
+            "T.in_network(\"10.1.0.0/16\") && !T.in_network(\"10.0.0.0/8\")",
+            "T.in_network(\"10.1.0.0/16\") && T.in_network(\"10.2.0.0/16\")",
+            "T > \"b\" && T <= \"b\"",
+            "T >= \"c\" && !(T > \"b\")",
+        ] {
+            assert!(texts(all).is_none(), "{all}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_is_shown_by_an_example() {
+        for all in [
+            "T.starts_with(\"ab\") && T.ends_with(\"bc\") && !T.contains(\"abbc\")",
+            "T.contains(\"x y\") && T.contains(\"z\") && T != \"x yz\"",
+            "T.matches(\"^web-[0-9]{2}\") && T.ends_with(\"-prod\")",
+            "!T.starts_with(\"a\") && !T.is_empty()",
+            "T.in_network(\"10.0.0.0/8\") && T.starts_with(\"10.\")",
+            "T >= \"b\" && T < \"c\" && T != \"b\"",
+            "T.matches(\"b$\") && T.matches(\"^a|b\")",
+        ] {
+            assert!(!texts(all).unwrap().samples().is_empty(), "{all}");
+        }
+    }
+}
