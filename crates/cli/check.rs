@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use paramedic_model::Grants;
-use paramedic_rulebook::{Analysis, Diagnostic, Evaluator, Gravity, HowFound, IndexedCondition, RuleSet, Verdict, analyse};
+use paramedic_rulebook::{
+    Analysis, Diagnostic, Evaluator, Gravity, HowFound, IndexedCondition, RuleSet, Verdict, analyse,
+};
 use serde_json::{Value, json};
 
 use crate::args::{CheckArgs, Format};
@@ -22,10 +24,11 @@ pub(crate) fn check(args: &CheckArgs) -> Outcome {
     let index = set.as_ref().filter(|_| args.explain_index).map(|set| (set, explain(set)));
     match args.format {
         Format::Json => {
+            let both = set.as_ref().zip(analysis.as_ref());
             let mut out = json!({"errors": errors, "warnings": warnings, "rulebooks": rulebooks, "rules": rules,
                    "playbooks": playbooks, "digest": set.as_ref().map(|s| s.digest),
                    "diagnostics": diagnostics,
-                   "analysis": set.as_ref().zip(analysis.as_ref()).map(|(set, analysis)| analysis_as_json(set, analysis))});
+                   "analysis": both.map(|(set, analysis)| analysis_as_json(set, analysis))});
             if let Some((set, conditions)) = &index {
                 out["index"] = conditions.iter().map(|c| as_json(set, c)).collect();
             }
@@ -65,7 +68,8 @@ fn in_short(analysis: &Analysis) -> String {
     let count = |verdict: Verdict| format!("{} {}", analysis.count(verdict), verdict.name());
     let found = [Verdict::Dead, Verdict::Shadowed, Verdict::Conflicting].map(count).join(", ");
     let unknown = analysis.count(Verdict::Unknown);
-    format!("analysis: {all} rules: {}, {found}, {unknown} unknown ({:.0} %)", count(Verdict::Live), share(unknown, all))
+    let (live, percent) = (count(Verdict::Live), share(unknown, all));
+    format!("analysis: {all} rules: {live}, {found}, {unknown} unknown ({percent:.0} %)")
 }
 
 /// In percent.

@@ -237,7 +237,7 @@ impl Analyser<'_> {
                 if of_a.iter().all(|x| of_b.iter().all(|y| x.is_apart(y))) {
                     let (a, b) = (&members[a].name, &members[b].name);
                     let message = format!(
-                        "it never fires: `by` needs the same `{term}` of all members, and `{a}` and `{b}` never agree in it"
+                        "it never fires: `by` needs one `{term}` for all members, and `{a}` and `{b}` never agree in it"
                     );
                     self.judge(rule.ix, Verdict::Dead, message.clone());
                     let help = Some("take it out of `by`, or name what both have".to_owned());
