@@ -1,4 +1,6 @@
-//! What the analysis says of a rule set is so: by random events, by a seeded corpus, by the shipped rules.
+//! What the analysis says of a rule set is so: by random events, by a seeded corpus.
+
+#![allow(clippy::unwrap_used)]
 
 mod random;
 mod seeded;
@@ -143,29 +145,6 @@ fn of_200_seeded_mistakes_nine_in_ten_are_found_and_nothing_else_is() {
     }
     assert!(missed.len() <= corpus.len() / 10, "{} of {} missed\n{}", missed.len(), corpus.len(), missed.join("\n"));
     println!("{} of {} missed\n{}", missed.len(), corpus.len(), missed.join("\n"));
-}
-
-#[test]
-fn of_the_shipped_rules_at_most_a_fifth_is_unknown_and_none_is_wrong() {
-    let mut sources = BTreeMap::from([(GRANTS.to_owned(), serde_json::to_string(&Grants::AsAsked).unwrap())]);
-    let mut folders = vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../rules"))];
-    while let Some(folder) = folders.pop() {
-        for entry in folder.read_dir().unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|e| e == "yaml") {
-                sources.insert(path.display().to_string(), String::from_utf8(std::fs::read(&path).unwrap()).unwrap());
-            }
-        }
-    }
-    let set = Arc::new(load(&sources).set.expect("they are well"));
-    let analysis = analyse(&set);
-    assert!(analysis.rules.len() >= 20);
-    let unknown = analysis.count(Verdict::Unknown);
-    assert!(unknown * 5 <= analysis.rules.len(), "{unknown} of {}", analysis.rules.len());
-    assert_eq!(told(&analysis), "");
-    assert_eq!(analysis.count(Verdict::Live) + unknown, analysis.rules.len());
 }
 
 #[test]

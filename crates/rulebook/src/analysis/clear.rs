@@ -103,7 +103,7 @@ impl Analyser<'_> {
                 let help = Some("let `clear` begin beyond where `when` ends".to_owned());
                 let place = self.place_of(rule, Purpose::Clear);
                 let finding = NewFinding::of(FindingKind::Conflict, ix, place, message);
-                self.tell(NewFinding { help, event: Some(event), ..finding });
+                self.tell(NewFinding { help, event: Some(*event), ..finding });
             }
         }
     }

@@ -39,7 +39,7 @@ impl Analyser<'_> {
             evaluator.matches(event).when.contains(&ix) && (!needs_by || evaluator.by(ix, event).is_ok())
         });
         match found {
-            Found::Event(event) => self.known[ix.0 as usize].event = Some(event),
+            Found::Event(event) => self.known[ix.0 as usize].event = Some(*event),
             Found::Never if !needs_by => self.never_true(rule, Purpose::When, "it will be absent of every CI"),
             Found::Never => self.dead(rule, Purpose::When, "it can never fire"),
             Found::Unknown => {
@@ -195,7 +195,7 @@ impl Analyser<'_> {
             };
             let found = self.find(&forms, is_so);
             never.extend(matches!(found, Found::Never).then_some(slot));
-            events.push(if let Found::Event(event) = found { Some(event) } else { None });
+            events.push(if let Found::Event(event) = found { Some(*event) } else { None });
         }
         let is_dead = match together {
             Together::All | Together::Sequence => !never.is_empty(),

@@ -112,7 +112,11 @@ impl Analyser<'_> {
         const ENDS: [&str; 2] = ["incident.resolved", "incident.closed"];
         if !rule.remedy.is_empty() {
             let mut fields = of(rule);
-            let playbooks = rule.remedy.iter().map(|step| Value::from(step.playbook.as_str())).collect();
+            let playbooks = rule.remedy.iter().flat_map(|step| {
+                let undo = step.undo.as_ref().map(|undo| &undo.playbook);
+                std::iter::once(&step.playbook).chain(&step.rollback).chain(undo)
+            });
+            let playbooks = playbooks.map(|name| Value::from(name.as_str())).collect();
             fields.insert("playbook".to_owned(), playbooks);
             for step in ["run.succeeded", "run.failed", "run.unknown"] {
                 add(step, "remedy", &fields, false);

@@ -167,7 +167,7 @@ struct Asked {
 /// What a search for an event came to.
 enum Found {
     Never,
-    Event(OwnedEvent),
+    Event(Box<OwnedEvent>),
     Unknown,
 }
 
@@ -244,7 +244,7 @@ impl<'s> Analyser<'s> {
             if found.is_some() || tried == MOST_CASES { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         match found {
-            Some(event) => Found::Event(event),
+            Some(event) => Found::Event(Box::new(event)),
             None if ended == Ended::Complete && tried == 0 => Found::Never,
             None => Found::Unknown,
         }

@@ -140,7 +140,7 @@ impl Analyser<'_> {
                 }
                 return false;
             }
-            Found::Event(event) => event,
+            Found::Event(event) => *event,
         };
         if conflict.needs_same_by && !self.is_same_by(a, b, &event) {
             return false;

@@ -106,7 +106,7 @@ impl Texts {
             .iter()
             .flat_map(|extra| whole.iter().flat_map(move |w| [format!("{w}{extra}"), format!("{extra}{w}")]));
         let mut found: Vec<String> = Vec::new();
-        for text in whole.iter().cloned().filter(|t| !t.is_empty()).chain(tried).take(MOST_TRIED * 4) {
+        for text in whole.iter().filter(|t| !t.is_empty()).cloned().chain(tried).take(MOST_TRIED * 4) {
             if self.admits(&text) && !found.contains(&text) {
                 found.push(text);
             }

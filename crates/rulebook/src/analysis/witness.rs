@@ -124,10 +124,11 @@ fn before(term: &Term, value: &Val<'static>) -> Vec<Val<'static>> {
         (Term::One(One::Negative | One::Abs, _), number) => vec![One::Negative.apply(number.clone()), number.clone()],
         (Term::One(One::Sqrt, _), number) => vec![Two::Times.apply(number, number)],
         (Term::One(_, inner), value) => {
-            let here = vec![value.clone()];
-            here.iter()
-                .flat_map(|v| if matches!(**inner, Term::Path(_)) { vec![v.clone()] } else { before(inner, v) })
-                .collect()
+            if matches!(**inner, Term::Path(_)) {
+                vec![value.clone()]
+            } else {
+                before(inner, value)
+            }
         }
         (Term::Two(function, a, b), value) => {
             let by = match (&**a, &**b) {
