@@ -53,6 +53,53 @@ fn a_scenario_that_expects_something_else_fails_with_1_and_says_what_happened() 
     assert!(said.contains("priority") && said.contains("1 failed"), "{said}");
 }
 
+/// One rule never ends, another fails now and then, a third is well.
+const BROKEN: &str = "rulebook: broken
+autonomy: record
+rules:
+  - rule: never ends
+    when: |
+      event.type == \"x\"
+    then: |
+      notify(\"team\", \"it came\");
+      for n in range(0, 1000000000) { }
+  - rule: well
+    when: |
+      event.type == \"x\"
+    by: [event.ci]
+    incident: { summary: came }
+";
+
+const EVENT_CAME: &str = "scenario: it came
+steps:
+  - at: 0s
+    event: { type: x, ci: h }
+  - at: 1s
+    expect: { incident: { rule: well }, pages: 0 }
+";
+
+#[test]
+fn a_rule_that_never_ends_is_named_with_its_line_and_the_others_go_on() {
+    let world = World::new();
+    std::fs::write(world.path("rules/broken.yaml"), BROKEN).unwrap();
+    std::fs::write(world.path("rules/broken.test.yaml"), EVENT_CAME).unwrap();
+    let said = text(&paramedic(world.folder.path(), &["test", "rules"]));
+    let failure = "broken.yaml:9: rule broken/never ends failed at 0s: then: too much work: it was stopped";
+    assert!(said.contains(failure) && said.contains("1 passed"), "{said}");
+    let events: String = (0..9)
+        .map(|n| {
+            format!("{{\"id\": \"e{n}\", \"type\": \"x\", \"ci\": \"h{n}\", \"time\": \"2026-01-01T00:00:0{n}Z\"}}\n")
+        })
+        .collect();
+    std::fs::write(world.path("events.jsonl"), events).unwrap();
+    let out = paramedic(world.folder.path(), &["replay", "--rules", "rules", "--events", "events.jsonl", "--json"]);
+    let report: Value = serde_json::from_slice(&out.stdout).unwrap_or_else(|_| panic!("{}", text(&out)));
+    assert_eq!((&report["incidents_opened"], &report["escalations"]), (&10.into(), &1.into()), "{report}");
+    let said = String::from_utf8_lossy(&out.stderr);
+    let failure = "broken.yaml:9: rule broken/never ends failed 5 times, and is switched off: then: too much work";
+    assert!(said.contains(failure), "{said}");
+}
+
 #[test]
 fn every_subcommand_has_help() {
     let top = at_root(&["--help"]);
@@ -78,6 +125,8 @@ fn every_subcommand_has_help() {
         &["ci", "list"],
         &["halt"],
         &["resume"],
+        &["rules"],
+        &["rules", "reload"],
         &["status"],
         &["audit"],
         &["audit", "verify"],

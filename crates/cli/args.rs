@@ -47,6 +47,8 @@ pub(crate) enum Command {
     Halt(HaltArgs),
     /// Take a halt back
     Resume(HaltArgs),
+    /// Take the folder of rules again, without a restart
+    Rules(RulesArgs),
     /// How the engine is
     Status(StatusArgs),
     /// How far each source was taken, and going back
@@ -111,6 +113,11 @@ pub(crate) struct RunArgs {
 }
 
 #[derive(Args)]
+#[command(
+    after_help = "New rules need no restart: when the folder changes (`rules_watch: false` leaves that out), on SIGHUP, and on\n\
+                  `paramedic rules reload` it is read again, checked, and its scenarios are run. If all is well its rules are\n\
+                  published, and every shard goes by them between two inputs; else the rules in force stay, and the log says why."
+)]
 pub(crate) struct EngineArgs {
     /// Configuration file; without one: embedded defaults
     #[arg(short, long, value_name = "FILE")]
@@ -425,6 +432,24 @@ pub(crate) struct HaltArgs {
     pub(crate) data: PathBuf,
     #[command(flatten)]
     pub(crate) api: ApiArgs,
+}
+
+#[derive(Args)]
+pub(crate) struct RulesArgs {
+    #[command(subcommand)]
+    pub(crate) command: RulesCommand,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum RulesCommand {
+    /// Read, check and test the engine's folder, and publish it if all is well; exit 1 where it is not
+    Reload {
+        /// Also where these rules were in force before and others were published since
+        #[arg(long)]
+        again: bool,
+        #[command(flatten)]
+        api: ApiArgs,
+    },
 }
 
 #[derive(Args)]

@@ -70,7 +70,9 @@ impl Client {
         let status = reply.status();
         let text = reply.text().context("the engine's answer broke off")?;
         let value: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
-        if status.is_success() || (status.as_u16() == 503 && value.is_object()) {
+        // What is not ready, and rules that are refused, tell so in an answer of their own.
+        let tells = (status.as_u16() == 503 && value.is_object()) || value["result"].is_string();
+        if status.is_success() || tells {
             return Ok(value);
         }
         let error = value["error"].as_str().map_or_else(|| format!("HTTP {status}"), str::to_owned);

@@ -65,7 +65,7 @@ async fn play(args: &DemoArgs, folder: &Path) -> anyhow::Result<Verdict> {
     let set = rules(&world, &config.grants())?;
     let store = open_store(&config).map_err(|e| anyhow!(e))?;
     import_cmdb(store.as_ref())?;
-    let engine = Engine::start(config, set, false, Arc::clone(&store)).await?;
+    let engine = Engine::start(config, set, false, Arc::clone(&store), None).await?;
     println!("Paramedic on embedded parts: a Kafka-protocol broker, SQLite, a playbook service, two hosts.");
     println!("Page: http://{}/\n", engine.address);
     world.begin()?;

@@ -2,20 +2,21 @@
 
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
-use paramedic_model::{Grants, Timestamp};
+use paramedic_model::{Digest, Grants, Timestamp};
 use paramedic_rulebook::RuleSet;
 use paramedic_runtime::{Config, Live, Metrics, Parts, open_store, secret};
-use paramedic_server::{Readiness, ServerConfig, WebhookAuth, WebhookSource, router, serve};
+use paramedic_server::{Readiness, Reload, ServerConfig, WebhookAuth, WebhookSource, router, serve};
 use paramedic_store::{HaltFile, MemoryStore, Store};
 use secrecy::SecretString;
 use serde_json::json;
 
 use crate::args::{EngineArgs, RunArgs};
+use crate::reload::{self, Reloader};
 use crate::{Done, Outcome, operate, rules};
 
 pub(crate) fn run_or_list(args: RunArgs) -> Outcome {
@@ -40,13 +41,15 @@ fn run(args: &EngineArgs) -> Outcome {
             config.rules.display()
         );
     }
-    let set = rules::set(&config.rules, &grants)?;
+    let files = rules::read(std::slice::from_ref(&config.rules))?;
+    let set = rules::set_of(&files, &config.rules, &grants)?;
+    let seen = reload::contents(&files);
     let store: Arc<dyn Store> =
         if args.dry_run { Arc::new(MemoryStore::new()) } else { open_store(&config).map_err(|e| anyhow!(e))? };
     welcome(args, &config, &set);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
-        let engine = Engine::start(config, set, args.publish, store).await?;
+        let engine = Engine::start(config, set, args.publish, store, Some((seen, grants))).await?;
         let failed = engine.wait().await;
         engine.stop().await;
         if failed {
@@ -110,17 +113,20 @@ pub(crate) struct Engine {
     live: Live,
     server: tokio::task::JoinHandle<std::io::Result<()>>,
     stop_server: tokio_util::sync::CancellationToken,
+    stop_reloads: tokio_util::sync::CancellationToken,
     /// Where it listens.
     pub(crate) address: SocketAddr,
 }
 
 impl Engine {
-    /// Starts the shell and the server.
+    /// Starts the shell and the server. `folder`: what the folder of rules held, and the grants: it is taken again when it
+    /// changes, or somebody says so.
     pub(crate) async fn start(
         config: Config,
         set: Arc<RuleSet>,
         publish_again: bool,
         store: Arc<dyn Store>,
+        folder: Option<(Digest, Grants)>,
     ) -> anyhow::Result<Self> {
         let token = config.token.as_deref().map(secret).transpose().context("token")?.map(SecretString::from);
         let webhooks = webhooks(&config)?;
@@ -139,29 +145,48 @@ impl Engine {
         }
         let registry = prometheus_registry()?;
         let metrics = Metrics::new(&registry)?;
+        let watch = config.rules_watch;
+        let reloader = folder.map(|(seen, grants)| {
+            Arc::new(Reloader {
+                folder: config.rules.clone(),
+                grants,
+                alone: config.kafka.as_ref().is_none_or(|k| k.group.is_none()),
+                store: Arc::clone(&store),
+                reloads: metrics.rules_reloads.clone(),
+                seen: Mutex::new(Some(seen)),
+            })
+        });
+        let by_hand = reloader.clone().map(|reloader| Reload(Arc::new(move |by, again| reloader.reload(by, again))));
         let server_config = ServerConfig {
             cluster: config.cluster.clone(),
             token,
             webhooks,
             halt_file: HaltFile::in_folder(&config.data),
             version: env!("CARGO_PKG_VERSION"),
+            reload: by_hand,
         };
         let digest = set.digest;
         let live = Live::start(Parts { config, set, publish_again, store: Arc::clone(&store), metrics })
             .map_err(|e| anyhow!(e))?;
-        let (troubles, clocks) = (live.troubles(), live.clocks());
+        let (troubles, clocks, in_force) = (live.troubles(), live.clocks(), live.in_force());
         let probe = Arc::new(move || {
             let reasons = troubles.list();
             let clocks = clocks.all();
             let clock = clocks.values().min().copied().unwrap_or(Timestamp::EPOCH);
-            let status = json!({"clock": clock, "clocks": clocks, "rules": digest});
+            let by_shard = in_force.all();
+            let rules = by_shard.values().next().copied().unwrap_or(digest);
+            let status = json!({"clock": clock, "clocks": clocks, "rules": rules, "rules_by_shard": by_shard});
             Readiness { ready: reasons.is_empty(), reasons, status }
         });
         let routes = router(server_config, store, registry, probe);
         let stop_server = tokio_util::sync::CancellationToken::new();
         let stopped = stop_server.clone().cancelled_owned();
         let server = tokio::spawn(serve(listener, routes, stopped));
-        Ok(Self { live, server, stop_server, address })
+        let stop_reloads = tokio_util::sync::CancellationToken::new();
+        if let Some(reloader) = reloader {
+            tokio::spawn(reload::keep(reloader, watch, stop_reloads.clone()));
+        }
+        Ok(Self { live, server, stop_server, stop_reloads, address })
     }
 
     /// What is not right with it.
@@ -185,6 +210,7 @@ impl Engine {
 
     /// Stops taking requests, then the shell: what was begun is committed.
     pub(crate) async fn stop(self) {
+        self.stop_reloads.cancel();
         self.stop_server.cancel();
         if tokio::time::timeout(Duration::from_secs(5), self.server).await.is_err() {
             tracing::warn!("open HTTP connections were cut");

@@ -12,6 +12,7 @@ mod live;
 mod offsets;
 mod operate;
 mod recovered;
+mod reload;
 mod replay;
 mod rules;
 mod scenarios;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         Command::Halt(args) => operate::halt(&args),
         Command::Resume(args) => operate::resume(&args),
         Command::Status(args) => operate::status(&args),
+        Command::Rules(args) => rules::rules(&args),
         Command::Offsets(args) => offsets::offsets(&args),
         Command::DeadLetters(args) => letters::letters(&args),
         Command::Backup(args) => backup::backup(&args),

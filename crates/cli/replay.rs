@@ -55,6 +55,7 @@ pub(crate) fn replay(args: &ReplayArgs) -> Outcome {
     bar.finish_and_clear();
     let report = report?;
     tell_undecodable(events, &report);
+    tell_failed(&report);
     print(args, &report, || human(&report))?;
     Ok(Done::Well)
 }
@@ -71,6 +72,13 @@ fn lines(events: &Path) -> anyhow::Result<Box<dyn BufRead>> {
 fn tell_undecodable(events: &Path, report: &Report) {
     for (line, why) in &report.undecodable {
         eprintln!("{}:{line}: {why}", events.display());
+    }
+}
+
+fn tell_failed(report: &Report) {
+    for failed in &report.failed {
+        let off = if failed.switched_off { ", and is switched off" } else { "" };
+        eprintln!("{}: rule {} failed {} times{off}: {}", failed.at, failed.rule, failed.times, failed.why);
     }
 }
 

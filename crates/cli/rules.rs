@@ -1,4 +1,4 @@
-//! Folders of rulebooks: read, loaded, and told about.
+//! Folders of rulebooks: read, loaded, told about, and taken again by a running engine.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,6 +7,13 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use paramedic_model::Grants;
 use paramedic_rulebook::{Loaded, RuleSet};
+use serde_json::json;
+
+use crate::args::{RulesArgs, RulesCommand};
+use crate::client::Client;
+use crate::operate::{items, print};
+use crate::show::text;
+use crate::{Done, Outcome};
 
 /// Every YAML file below the paths.
 pub(crate) fn read(paths: &[PathBuf]) -> anyhow::Result<BTreeMap<String, String>> {
@@ -24,8 +31,12 @@ pub(crate) fn load(files: &BTreeMap<String, String>, grants: &Grants) -> Loaded 
 
 /// Loads a folder; its errors are printed, and end the command.
 pub(crate) fn set(folder: &Path, grants: &Grants) -> anyhow::Result<Arc<RuleSet>> {
-    let files = read(&[folder.to_owned()])?;
-    let loaded = load(&files, grants);
+    set_of(&read(&[folder.to_owned()])?, folder, grants)
+}
+
+/// As [`set`], of what was read from the folder.
+pub(crate) fn set_of(files: &BTreeMap<String, String>, folder: &Path, grants: &Grants) -> anyhow::Result<Arc<RuleSet>> {
+    let loaded = load(files, grants);
     for diagnostic in loaded.diagnostics.iter().filter(|d| d.is_error()) {
         eprintln!("{diagnostic}\n");
     }
@@ -36,4 +47,20 @@ pub(crate) fn set(folder: &Path, grants: &Grants) -> anyhow::Result<Arc<RuleSet>
         return Err(anyhow::anyhow!("no rulebook is in it")).with_context(|| folder.display().to_string());
     }
     Ok(Arc::new(set))
+}
+
+/// A running engine takes its folder again.
+pub(crate) fn rules(args: &RulesArgs) -> Outcome {
+    let RulesCommand::Reload { again, api } = &args.command;
+    let answer = Client::new(api)?.post("/api/v1/rules/reload", &json!({"by": api.by, "again": again}))?;
+    let problems = items(&answer, "problems");
+    print(api, &answer, |a| match a["result"].as_str() {
+        Some("published") => format!("published {}: every shard goes by it from its next batch on", text(a, "digest")),
+        Some("unchanged") => format!("the folder's rules are in force already: {}", text(a, "digest")),
+        _ => {
+            let all: Vec<String> = problems.iter().filter_map(|p| Some(p.as_str()?.to_owned())).collect();
+            format!("{}\n\nnothing was published; the rules in force stay", all.join("\n\n"))
+        }
+    });
+    Ok(if answer["error"].is_null() { Done::Well } else { Done::Found })
 }

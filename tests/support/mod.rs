@@ -190,7 +190,7 @@ impl World {
     /// A configuration; `more` adds to it: sources, and `kafka`.
     pub fn config(&self, more: &str) -> String {
         format!(
-            "cluster: test\ndata: {}\nrules: {}\ngrants:\n  - {{ rulebook: \"*\", autonomy: auto }}\nnotify:\n  \
+            "cluster: test\ndata: {}\nrules: {}\nrules_watch: false\ngrants:\n  - {{ rulebook: \"*\", autonomy: auto }}\nnotify:\n  \
              default: {{ url: {} }}\nbatch: {{ max_events: 10000, max_wait: 5ms }}\n{more}",
             self.data().display(),
             self.path("rules").display(),

@@ -14,5 +14,6 @@ pub use decision::{Because, Command, Decided, Decision, Mark, Rewind, Step};
 pub use shard::{Finished, Shard, ShardConfig};
 pub use state::State;
 pub use step::{
-    Engine, EventInput, Input, Limits, actor as rule_actor, event_input_id, stopped_source, write_input_id,
+    Engine, EventInput, Input, Limits, RuleFailed, actor as rule_actor, event_input_id, rule_failed, stopped_source,
+    write_input_id,
 };

@@ -135,6 +135,15 @@ impl Shard {
             .collect()
     }
 
+    /// Lets rule sets go that neither a scope nor a record goes by. One that is published again is to be learnt again.
+    pub fn forget_unused_sets(&mut self) {
+        let of_scope = |s: &Scope| -> BTreeSet<Digest> {
+            s.state.incidents.values().map(|i| i.set).chain([s.state.head.set]).collect()
+        };
+        let used: BTreeSet<Digest> = self.scopes.values().flat_map(of_scope).chain([self.active]).collect();
+        self.engine.keep(&used);
+    }
+
     /// Whether open incidents keep rules that their scope goes by no more. Then an event that matches nothing under the
     /// active set may yet clear one of them: it is to be given to [`Shard::event`] all the same.
     pub fn keeps_older_rules(&self) -> bool {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use paramedic_model::{
     Alert, AlertKey, Cmdb, Id, Incident, Parked, Run, ScopeHead, ScopeImage, SeenId, Span, Timer, Timestamp, Window,
+    WindowBody,
 };
 
 /// Ids are kept this long after they were last seen.
@@ -62,6 +63,8 @@ pub struct State {
     pub windows: BTreeMap<Id, Box<Window>>,
     /// Windows by rulebook and rule, least recently changed first.
     pub windows_of: BTreeMap<String, BTreeMap<String, BTreeSet<(Timestamp, Id)>>>,
+    /// Those of rules that fail; they are in no order, and not among those that are capped.
+    pub failing: BTreeSet<Id>,
     /// Open alerts that contribute to a window, by window.
     pub held: BTreeMap<Id, BTreeSet<AlertKey>>,
     /// The CMDB of the scope.
@@ -158,6 +161,12 @@ impl State {
     /// Whether every alert that contributes to an incident or a window has ended.
     pub fn all_ended(&self, contributes_to: Id) -> bool {
         !self.open_alerts.contains_key(&contributes_to) && !self.held.contains_key(&contributes_to)
+    }
+
+    /// How many rules are switched off.
+    pub fn switched_off(&self) -> usize {
+        let windows = self.failing.iter().filter_map(|id| self.windows.get(id));
+        windows.filter(|w| matches!(w.body, WindowBody::Failing { incident: Some(_), .. })).count()
     }
 
     /// How many windows a rule has.

@@ -6,6 +6,7 @@ mod approval;
 mod escalate;
 mod event;
 mod evidence;
+mod failing;
 mod incident;
 mod pattern;
 mod questions;
@@ -20,10 +21,11 @@ mod tests;
 mod write_back;
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 pub use event::{event_input_id, write_input_id};
+pub use failing::{RuleFailed, rule_failed};
 use paramedic_model::{
     CmdbDelta, Digest, Id, InboxBody, Incident, OperatorAct, OwnedEvent, PageReport, RunReport, Timer, TimerKind,
     Timestamp,
@@ -153,6 +155,13 @@ impl Engine {
         self.sets.entry(set.digest).or_insert_with(|| RefCell::new(Evaluator::new(set)));
     }
 
+    /// Forgets all rule sets but these.
+    pub(crate) fn keep(&mut self, used: &BTreeSet<Digest>) {
+        self.sets.retain(|set, _| used.contains(set));
+        self.waiting.retain(|set, _| used.contains(set));
+        self.upon.retain(|set, _| used.contains(set));
+    }
+
     /// Whether a rule set is known.
     pub fn knows(&self, set: Digest) -> bool {
         self.sets.contains_key(&set)
@@ -166,7 +175,8 @@ impl Engine {
     /// order; nothing else happens. `input_id` names the input; the same input gives the same decisions.
     pub fn step(&self, state: &mut State, scope: &str, input_id: &str, input: &Input, now: Timestamp) -> Vec<Decided> {
         let happened = VecDeque::new();
-        let mut cx = Cx { engine: self, state, scope, input: input_id, now, out: Vec::new(), happened, depth: 0 };
+        let (out, worked) = (Vec::new(), BTreeSet::new());
+        let mut cx = Cx { engine: self, state, scope, input: input_id, now, out, happened, depth: 0, worked };
         cx.begin_to_wait();
         match input {
             Input::Event(event) => cx.on_event(event),
@@ -184,6 +194,9 @@ impl Engine {
             Input::SourceBack { position } => cx.on_source_back(position),
         }
         cx.on_what_happened();
+        while cx.settle_failures() {
+            cx.on_what_happened();
+        }
         cx.out
     }
 }
@@ -200,6 +213,8 @@ struct Cx<'a> {
     happened: VecDeque<Happened>,
     /// How many steps this follows from.
     depth: usize,
+    /// Rules of the active set that did their work in this step.
+    worked: BTreeSet<RuleIx>,
 }
 
 impl Cx<'_> {

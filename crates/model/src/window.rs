@@ -18,7 +18,7 @@ pub struct Window {
     pub rulebook: String,
     /// The rule.
     pub rule: String,
-    /// Of the rule that filled it; under a rule of another shape it begins anew.
+    /// Of the rule that filled it; under a rule of another shape it begins anew. Of a rule that fails: its digest.
     pub shape: Digest,
     /// What counts as the same thing.
     pub by: Vec<Value>,
@@ -114,6 +114,18 @@ pub enum WindowBody {
         /// So many were held back.
         further: u64,
     },
+    /// A rule fails: `by` says what of it.
+    Failing {
+        /// How many times in a row.
+        times: u32,
+        /// Where it failed last: file and line.
+        at: String,
+        /// Why.
+        why: String,
+        /// It is switched off while this is open.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        incident: Option<Id>,
+    },
 }
 
 impl WindowBody {
@@ -130,6 +142,7 @@ impl WindowBody {
             WindowBody::Settle { .. } => Window::SETTLE,
             WindowBody::Quiet { .. } => Window::QUIET,
             WindowBody::Once { .. } => Window::ONCE,
+            WindowBody::Failing { .. } => Window::FAILING,
         }
     }
 }
@@ -260,6 +273,8 @@ impl Window {
     pub const QUIET: &'static str = "quiet";
     /// Purpose of a `once`.
     pub const ONCE: &'static str = "once";
+    /// Purpose of the count of a rule's failures.
+    pub const FAILING: &'static str = "failing";
 
     /// The id of a rule's window.
     pub fn id_of(scope: &str, rulebook: &str, rule: &str, purpose: &str, by: &[Value]) -> Id {

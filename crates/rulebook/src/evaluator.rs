@@ -14,13 +14,15 @@ use crate::script::json::to_json;
 use crate::script::names::Is;
 use crate::script::native::{cond, expression, necessary, term};
 use crate::script::objects::{CiObject, dynamic};
-use crate::script::runtime::{Lazy, Named, Runtime, Surroundings};
+use crate::script::runtime::{Fault, Lazy, Named, Runtime, Surroundings};
 use crate::{Bindings, ExprIx, ExprText, Field, Intent, Lookups, Rule, RuleIx, RuleSet, Slot, Template, template};
 
+mod failures;
 mod indexed;
 mod members;
 mod stated;
 
+pub use failures::Failure;
 pub use indexed::{Asked, HowFound, IndexedCondition};
 use members::Parsed;
 pub(crate) use members::conditions_of;
@@ -66,8 +68,8 @@ pub struct Matches {
     pub slots: SmallVec<[(RuleIx, Slot); 4]>,
     /// Remedy steps, by position from 0, whose own `verify.when` holds.
     pub verify: SmallVec<[(RuleIx, usize); 2]>,
-    /// Conditions that failed to evaluate, and why; they count as not held.
-    pub failed: Vec<(RuleIx, String)>,
+    /// Conditions that failed to evaluate; they count as not held.
+    pub failed: Vec<Failure>,
 }
 
 impl Matches {
@@ -136,6 +138,7 @@ impl Implied {
 
 struct Condition {
     rule: RuleIx,
+    expr: ExprIx,
     purpose: Purpose,
     implied: Implied,
     /// Of the pure subset; asked first.
@@ -164,6 +167,7 @@ pub struct Evaluator {
     found: Found,
     asked: Asked,
     runtime: Runtime,
+    failures: Vec<Failure>,
 }
 
 impl Evaluator {
@@ -178,6 +182,7 @@ impl Evaluator {
             found: Found::default(),
             asked: Asked::default(),
             runtime: Runtime::of(&set.site),
+            failures: Vec::new(),
             set: Arc::clone(&set),
         };
         for rule in &set.rules {
@@ -211,7 +216,7 @@ impl Evaluator {
             let at = self.conditions.len();
             let script = (!is_native).then(|| Box::new(ast));
             let whole = whole.map(Box::new);
-            self.conditions.push(Condition { rule: rule.ix, purpose, implied, native, script, whole });
+            self.conditions.push(Condition { rule: rule.ix, expr: ix, purpose, implied, native, script, whole });
             if let Some(slot) = self.exprs.get_mut(ix.0 as usize) {
                 *slot = Compiled::Condition(at);
             }
@@ -225,7 +230,7 @@ impl Evaluator {
 
     /// Which conditions hold, found through the index.
     pub fn matches(&mut self, event: &Event<'_>) -> Matches {
-        let Self { conditions, index, runtime, found, asked, .. } = self;
+        let Self { conditions, index, runtime, found, asked, set, .. } = self;
         let mut out = Matches::default();
         let mut lazy = Lazy::default();
         index.find(event, found);
@@ -234,7 +239,7 @@ impl Evaluator {
         asked.unindexed += always;
         for hit in &found.hits {
             let Some(condition) = conditions.get(hit.entry as usize) else { continue };
-            ask(condition, hit.proven, runtime, event, &mut lazy, &mut out, &mut asked.scripts);
+            ask(set, condition, hit.proven, runtime, event, &mut lazy, &mut out, &mut asked.scripts);
         }
         // Conditions are numbered in the order of their rules, and so they are found.
         out
@@ -245,7 +250,7 @@ impl Evaluator {
         let mut out = Matches::default();
         let mut lazy = Lazy::default();
         for condition in &self.conditions {
-            ask(condition, 0, &mut self.runtime, event, &mut lazy, &mut out, &mut self.asked.scripts);
+            ask(&self.set, condition, 0, &mut self.runtime, event, &mut lazy, &mut out, &mut self.asked.scripts);
         }
         out
     }
@@ -259,7 +264,7 @@ impl Evaluator {
         let by = set.rule(rule).by.as_deref().unwrap_or_default();
         let mut lazy = Lazy::default();
         by.iter()
-            .map(|ix| match self.value(*ix, event, &mut lazy, None, Bindings::none())? {
+            .map(|ix| match self.value(*ix, "by", event, &mut lazy, None, Bindings::none())? {
                 Value::Null => Err(EvalError::Missing(self.text_of(*ix))),
                 value => Ok(value),
             })
@@ -274,7 +279,7 @@ impl Evaluator {
         let set = Arc::clone(&self.set);
         let by = set.rule(rule).by.as_deref().unwrap_or_default();
         by.iter()
-            .map(|ix| match self.eval(*ix, ctx)? {
+            .map(|ix| match self.eval_as(*ix, "by", ctx)? {
                 Value::Null => Err(EvalError::Missing(self.text_of(*ix))),
                 value => Ok(value),
             })
@@ -286,7 +291,11 @@ impl Evaluator {
     /// # Errors
     /// When it fails, or its value has no form in JSON.
     pub fn eval(&mut self, expr: ExprIx, ctx: &Ctx<'_>) -> Result<Value, EvalError> {
-        self.value(expr, ctx.event, &mut Lazy::default(), Some(&ctx.around()), ctx.names)
+        self.eval_as(expr, "value", ctx)
+    }
+
+    fn eval_as(&mut self, expr: ExprIx, what: &str, ctx: &Ctx<'_>) -> Result<Value, EvalError> {
+        self.value(expr, what, ctx.event, &mut Lazy::default(), Some(&ctx.around()), ctx.names)
     }
 
     /// An impact or urgency: HIGH, MEDIUM, LOW, 1 to 3, or "high".
@@ -300,7 +309,8 @@ impl Evaluator {
                 let value = self.eval(*ix, ctx)?;
                 let by_code = value.as_u64().and_then(|n| u8::try_from(n).ok()).and_then(|n| Level::try_from(n).ok());
                 by_code.or_else(|| value.as_str().and_then(Level::from_name)).ok_or_else(|| {
-                    EvalError::Script(format!("`{}` gave {value}; expected HIGH, MEDIUM or LOW", self.text_of(*ix)))
+                    let why = format!("`{}` gave {value}; expected HIGH, MEDIUM or LOW", self.text_of(*ix));
+                    self.unusable(*ix, "level", why)
                 })
             }
         }
@@ -314,7 +324,7 @@ impl Evaluator {
                 holds(&self.conditions[*at], 0, &mut self.runtime, event, &mut lazy, &mut self.asked.scripts)
                     .unwrap_or(false)
             }
-            _ => self.value(expr, event, &mut lazy, None, Bindings::none()) == Ok(Value::Bool(true)),
+            _ => self.value(expr, "condition", event, &mut lazy, None, Bindings::none()) == Ok(Value::Bool(true)),
         }
     }
 
@@ -326,17 +336,18 @@ impl Evaluator {
         if let Some(Compiled::Script(ast)) = self.exprs.get(expr.0 as usize) {
             let named = Named { visible: visible(&self.set, expr), bound: ctx.names, own_incident: false };
             let (lazy, around) = (&mut Lazy::default(), ctx.around());
-            let value =
-                self.runtime.value_with(ast, ctx.event, lazy, Some(&around), named).map_err(EvalError::Script)?;
+            let value = self.runtime.value_with(ast, ctx.event, lazy, Some(&around), named);
+            let value = value.map_err(|fault| self.failed(expr, "target", fault))?;
             if let Some(ci) = value.read_lock::<CiObject>() {
                 return Ok(ci.id.to_string());
             }
         }
-        match self.eval(expr, ctx)? {
+        match self.eval_as(expr, "target", ctx)? {
             Value::String(name) if !name.is_empty() => Ok(name),
             Value::Null => Err(EvalError::Missing(self.text_of(expr))),
             other => {
-                Err(EvalError::Script(format!("`{}` gave {other}; expected the name of a CI", self.text_of(expr))))
+                let why = format!("`{}` gave {other}; expected the name of a CI", self.text_of(expr));
+                Err(self.unusable(expr, "target", why))
             }
         }
     }
@@ -351,10 +362,13 @@ impl Evaluator {
     /// # Errors
     /// When it fails, or gives neither true nor false.
     pub fn condition(&mut self, expr: ExprIx, ctx: &Ctx<'_>) -> Result<bool, EvalError> {
-        match self.eval(expr, ctx)? {
+        match self.eval_as(expr, "only_if", ctx)? {
             Value::Bool(held) => Ok(held),
             Value::Null => Ok(false),
-            other => Err(EvalError::Script(format!("`{}` gave {other}; expected true or false", self.text_of(expr)))),
+            other => {
+                let why = format!("`{}` gave {other}; expected true or false", self.text_of(expr));
+                Err(self.unusable(expr, "only_if", why))
+            }
         }
     }
 
@@ -370,7 +384,8 @@ impl Evaluator {
             return Err(EvalError::Script("no such script in this set".to_owned()));
         };
         let named = Named { visible: visible(&set, ix), bound: ctx.names, own_incident: rule.incident.is_some() };
-        self.runtime.intents(ast, ctx.event, &ctx.around(), named).map_err(EvalError::Script)
+        let wanted = self.runtime.intents(ast, ctx.event, &ctx.around(), named);
+        wanted.map_err(|fault| self.failed(ix, "then", fault))
     }
 
     fn text_of(&self, expr: ExprIx) -> String {
@@ -380,6 +395,7 @@ impl Evaluator {
     fn value(
         &mut self,
         expr: ExprIx,
+        what: &str,
         event: &Event<'_>,
         lazy: &mut Lazy,
         around: Option<&Surroundings<'_>>,
@@ -391,14 +407,15 @@ impl Evaluator {
             Some(Compiled::Native(term)) => dynamic(term.eval(event)),
             Some(Compiled::Script(ast)) => {
                 let named = Named { visible: visible(&self.set, expr), bound: names, own_incident: false };
-                self.runtime.value_with(ast, event, lazy, around, named).map_err(EvalError::Script)?
+                let value = self.runtime.value_with(ast, event, lazy, around, named);
+                value.map_err(|fault| self.failed(expr, what, fault))?
             }
             Some(Compiled::Condition(at)) => {
                 let held = holds(&self.conditions[*at], 0, &mut self.runtime, event, lazy, &mut self.asked.scripts);
-                held.map_err(EvalError::Script)?.into()
+                held.map_err(|fault| self.failed(expr, what, fault))?.into()
             }
         };
-        to_json(&value).map_err(|why| EvalError::Script(format!("`{}`: {why}", self.text_of(expr))))
+        to_json(&value).map_err(|why| self.unusable(expr, what, format!("`{}`: {why}", self.text_of(expr))))
     }
 }
 
@@ -425,7 +442,7 @@ fn holds(
     event: &Event<'_>,
     lazy: &mut Lazy,
     scripts: &mut u64,
-) -> Result<bool, String> {
+) -> Result<bool, Fault> {
     if !c.implied.holds(event) || !c.native.holds_given(proven, event) {
         return Ok(false);
     }
@@ -434,7 +451,9 @@ fn holds(
     runtime.condition(script, event, lazy)
 }
 
+#[expect(clippy::too_many_arguments, reason = "parts of one evaluator, borrowed apart")]
 fn ask(
+    set: &RuleSet,
     c: &Condition,
     proven: u32,
     runtime: &mut Runtime,
@@ -451,6 +470,6 @@ fn ask(
             Purpose::Slot(slot) => out.slots.push((c.rule, slot)),
             Purpose::Verify(step) => out.verify.push((c.rule, step)),
         },
-        Err(why) => out.failed.push((c.rule, format!("{}: {why}", c.purpose.name()))),
+        Err(fault) => out.failed.extend(failures::failure(set, c.expr, c.purpose.name(), &fault)),
     }
 }

@@ -7,7 +7,7 @@ use paramedic_model::{Digest, Grants};
 use crate::diagnostics::{At, Report};
 use crate::read::expr::Reader;
 use crate::read::later::{LATER, Word};
-use crate::read::meaning::{NormalForms, of_book, of_set, shape_of};
+use crate::read::meaning::{NormalForms, digest_of, of_book, of_set, shape_of};
 use crate::read::site::Defaults;
 use crate::read::yaml::Node;
 use crate::read::{book, catalogue, site, yaml};
@@ -138,6 +138,7 @@ impl Loading {
             exprs: &mut self.set.exprs,
             normal_forms: &mut self.normal_forms,
             names: Names::EVENT,
+            rule: None,
         }
     }
 
@@ -197,6 +198,7 @@ impl Loading {
                 exprs: &mut set.exprs,
                 normal_forms: &mut self.normal_forms,
                 names: Names::EVENT,
+                rule: None,
             };
             if let Some(book) = book::read(&mut reader, &node, &set.playbooks, &self.defaults, ix, &mut set.rules) {
                 if let Some(other) = set.rulebooks.iter().find(|b| b.name == book.name) {
@@ -219,6 +221,7 @@ impl Loading {
         let mut set = self.set;
         for rule in &mut set.rules {
             rule.shape = shape_of(rule, &forms);
+            rule.digest = digest_of(rule, &forms);
         }
         for book in &mut set.rulebooks {
             let rules: Vec<_> = book.rules.iter().filter_map(|ix| set.rules.get(ix.0 as usize)).collect();

@@ -34,6 +34,8 @@ pub struct ExprText {
     pub place: Place,
     /// The names that it may read besides `event`, `about`, `cmdb` and `now`.
     pub names: Vec<String>,
+    /// Whose it is; `None`: of the site file.
+    pub rule: Option<RuleIx>,
 }
 
 /// A value that is given, or computed by an expression (`= ...`).
@@ -508,6 +510,8 @@ pub struct Rule {
     pub place: Place,
     /// Digest of its pattern and `by`: windows of another shape are not gone on with.
     pub shape: Digest,
+    /// Digest of its whole meaning.
+    pub digest: Digest,
     /// What it waits for.
     pub pattern: Pattern,
     /// `for`: what it waits for held, and was not cleared, for so long.

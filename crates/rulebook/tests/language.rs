@@ -337,7 +337,7 @@ fn a_script_out_of_bounds_fails_and_hangs_nothing() {
         let set = loaded.set.clone().unwrap_or_else(|| panic!("{when}\n{}", shown(&loaded)));
         let held = Evaluator::new(Arc::new(set)).matches(&event("x", 1.0));
         assert!(held.when.is_empty(), "{when}");
-        let failed = held.failed.first().map(|(_, why)| why.as_str()).unwrap_or_default().to_lowercase();
+        let failed = held.failed.first().map(|f| f.why.as_str()).unwrap_or_default().to_lowercase();
         assert!(failed.starts_with("when: ") && failed.contains(why), "{when}: {failed:?}");
     }
 }

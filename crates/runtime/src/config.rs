@@ -26,6 +26,8 @@ pub struct Config {
     pub store: Option<String>,
     /// Folder of rulebooks and playbooks.yaml.
     pub rules: PathBuf,
+    /// Whether a change in that folder is taken over by itself.
+    pub rules_watch: bool,
     /// API, page, metrics, webhooks.
     pub listen: String,
     /// Bearer token for what changes something over the API, as `env:NAME` or `file:PATH`.
@@ -54,6 +56,7 @@ impl Default for Config {
             data: PathBuf::from("./paramedic-data"),
             store: None,
             rules: PathBuf::from("./rules"),
+            rules_watch: true,
             listen: "127.0.0.1:8600".to_owned(),
             token: None,
             kafka: None,

@@ -18,7 +18,7 @@ use crate::live::{Parts, webhook_feeds};
 use crate::matching::{Matched, Matcher};
 use crate::metrics::Metrics;
 use crate::record::Gathered;
-use crate::shared::{Clocks, Homes, Owned, Sets, Stop, Troubles};
+use crate::shared::{Clocks, Homes, InForce, Owned, Sets, Stop, Troubles};
 use crate::source::{Feed, Reader};
 use crate::stepping::{Ended, Stepper};
 
@@ -29,6 +29,7 @@ pub(crate) struct Shell {
     pub(crate) stop: Stop,
     pub(crate) troubles: Troubles,
     pub(crate) clocks: Clocks,
+    pub(crate) in_force: InForce,
     pub(crate) owned: Owned,
     pub(crate) wake: Arc<Notify>,
     pub(crate) failed: Arc<AtomicBool>,
@@ -67,7 +68,10 @@ impl Shell {
         self.metrics().shards.set(i64::try_from(self.owned.shards().len()).unwrap_or(i64::MAX));
         if self.owned.epoch(shard).is_none() {
             self.clocks.remove(shard);
-            let _ = self.metrics().clock.remove_label_values(&[shard.to_string().as_str()]);
+            self.in_force.remove(shard);
+            let label = shard.to_string();
+            let _ = self.metrics().clock.remove_label_values(&[label.as_str()]);
+            let _ = self.metrics().rules_switched_off.remove_label_values(&[label.as_str()]);
         }
     }
 
@@ -180,6 +184,7 @@ impl Shell {
             max_wait: config.batch.max_wait,
             dispatch: Arc::clone(&self.wake),
             clocks: self.clocks.clone(),
+            in_force: self.in_force.clone(),
             rewound: false,
         }
     }

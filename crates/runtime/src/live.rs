@@ -20,7 +20,7 @@ use crate::group::Group;
 use crate::life::Shell;
 use crate::metrics::Metrics;
 use crate::retention;
-pub use crate::shared::{Clocks, Owned, Sets, Stop, Troubles};
+pub use crate::shared::{Clocks, InForce, Owned, Sets, Stop, Troubles};
 use crate::source::{Feed, kafka};
 
 /// What the live shell is made of.
@@ -56,8 +56,10 @@ impl Live {
         let sets = Arc::new(Sets::new(Arc::clone(&parts.store), Arc::clone(&parts.set)));
         let active = publish(&parts, &sets).map_err(|e| e.to_string())?;
         let grouped = parts.config.kafka.as_ref().is_some_and(|k| k.group.is_some());
+        let in_force = InForce::new(parts.metrics.rules_info.clone());
         let shell = Arc::new(Shell {
             parts,
+            in_force,
             sets,
             stop: Stop::default(),
             troubles: Troubles::default(),
@@ -105,6 +107,11 @@ impl Live {
     /// The clocks of the shards that this engine owns.
     pub fn clocks(&self) -> Clocks {
         self.shell.clocks.clone()
+    }
+
+    /// The rule sets that the shards go by.
+    pub fn in_force(&self) -> InForce {
+        self.shell.in_force.clone()
     }
 
     /// Whether the engine has ended because it must not go on (another engine has taken over).

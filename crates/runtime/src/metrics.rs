@@ -36,6 +36,14 @@ pub struct Metrics {
     pub shards: IntGauge,
     /// 1 while a source is stopped or away, by source and partition.
     pub source_down: IntGaugeVec,
+    /// Attempts to take rules from the folder again, by result.
+    pub rules_reloads: IntCounterVec,
+    /// 1 for each rule set that a shard of this engine goes by.
+    pub rules_info: IntGaugeVec,
+    /// Rules that are switched off because they failed, by shard; one counts in each scope.
+    pub rules_switched_off: IntGaugeVec,
+    /// Failures of rules: a condition, a value or a script that gave none.
+    pub rule_failures: IntCounter,
     /// Rules of the active set with a condition that is asked for every event.
     pub rules_unindexed: IntGauge,
     /// Conditions asked, by how they were found: index, always.
@@ -86,7 +94,22 @@ impl Metrics {
         let condition_scripts =
             IntCounter::new("paramedic_condition_scripts_total", "Conditions for which Rhai ran, about 1 us each")?;
         registry.register(Box::new(condition_scripts.clone()))?;
+        let rule_failures =
+            IntCounter::new("paramedic_rule_failures_total", "Conditions, values and scripts of rules that failed")?;
+        registry.register(Box::new(rule_failures.clone()))?;
         Ok(Self {
+            rules_reloads: counters(
+                "paramedic_rules_reloads_total",
+                "Attempts to take rules from the folder again",
+                &["result"],
+            )?,
+            rules_info: gauges("paramedic_rules_info", "1 for each rule set that is in force here", &["digest"])?,
+            rules_switched_off: gauges(
+                "paramedic_rules_switched_off",
+                "Rules that failed too often in a row, by shard",
+                &["shard"],
+            )?,
+            rule_failures,
             rules_unindexed,
             condition_scripts,
             conditions_asked: counters(

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use paramedic_model::{Digest, Timestamp, own_shard};
 use paramedic_rulebook::{RuleSet, load};
 use paramedic_store::{Store, StoreError};
+use prometheus::IntGaugeVec;
 
 /// The shard of a process that stands alone.
 pub(crate) const ALONE: u32 = 0;
@@ -43,7 +44,10 @@ impl Sets {
             tracing::error!(%digest, "a stored rule set does not load in this version");
             return None;
         };
-        self.known().insert(digest, Arc::clone(&set));
+        let mut known = self.known();
+        // What nobody uses any more can be had from the store again.
+        known.retain(|_, set| Arc::strong_count(set) > 1);
+        known.insert(digest, Arc::clone(&set));
         Some(set)
     }
 
@@ -101,6 +105,51 @@ impl Clocks {
     /// By shard.
     pub fn all(&self) -> BTreeMap<u32, Timestamp> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// The rule sets that the shards of this process go by, and the metric that tells them.
+#[derive(Clone)]
+pub struct InForce {
+    by_shard: Arc<Mutex<BTreeMap<u32, Digest>>>,
+    info: IntGaugeVec,
+}
+
+impl InForce {
+    pub(crate) fn new(info: IntGaugeVec) -> Self {
+        Self { by_shard: Arc::default(), info }
+    }
+
+    /// What a shard goes by from now on. Whether it went by another one.
+    pub(crate) fn set(&self, shard: u32, rules: Digest) -> bool {
+        let mut all = self.lock();
+        let is_new = all.insert(shard, rules) != Some(rules);
+        if is_new {
+            self.tell(&all);
+        }
+        is_new
+    }
+
+    pub(crate) fn remove(&self, shard: u32) {
+        let mut all = self.lock();
+        all.remove(&shard);
+        self.tell(&all);
+    }
+
+    /// By shard.
+    pub fn all(&self) -> BTreeMap<u32, Digest> {
+        self.lock().clone()
+    }
+
+    fn tell(&self, all: &BTreeMap<u32, Digest>) {
+        self.info.reset();
+        for digest in all.values() {
+            self.info.with_label_values(&[digest.to_string().as_str()]).set(1);
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u32, Digest>> {
+        self.by_shard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use paramedic_engine::{Decision, Shard};
+use paramedic_engine::{Decided, Decision, Shard, rule_failed};
 use paramedic_model::faults::point;
 use paramedic_model::{InboxBody, Lane, NewInbox, OperatorAct, Range, Span, Timestamp};
 use paramedic_store::{Batch, DeadLetter, Position, PositionMove, Store, StoreError};
@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 
 use crate::matching::{Fed, Matched};
 use crate::metrics::Metrics;
-use crate::shared::{Clocks, Homes, Sets};
+use crate::shared::{Clocks, Homes, InForce, Sets};
 
 /// Why the stage ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +48,8 @@ pub struct Stepper {
     pub dispatch: Arc<Notify>,
     /// For status.
     pub clocks: Clocks,
+    /// The rule sets that are in force.
+    pub in_force: InForce,
     /// A position was moved by hand.
     pub rewound: bool,
 }
@@ -84,6 +86,7 @@ impl Stepper {
     /// Those of the store's commit.
     pub fn run(mut self, batches: &Receiver<Matched>) -> Result<Ended, StoreError> {
         let mut open = None;
+        self.tell_rules();
         loop {
             match batches.recv_timeout(self.max_wait.to_std()) {
                 Ok(matched) => self.batch(&mut open, matched)?,
@@ -230,23 +233,47 @@ impl Stepper {
         } else {
             self.shard.tick(vec![]);
         }
-        self.told_clock();
+        self.tell_gauges();
         Ok(())
     }
 
-    fn told_clock(&self) {
+    /// The clock, and how many rules are switched off.
+    fn tell_gauges(&self) {
         let clock = self.shard.clock();
         self.clocks.set(self.number, clock);
         let label = self.number.to_string();
         self.metrics.clock.with_label_values(&[label.as_str()]).set(clock.as_nanos() as f64 / 1e9);
+        let off: usize = self.shard.scopes().map(|(_, state)| state.switched_off()).sum();
+        let off = i64::try_from(off).unwrap_or(i64::MAX);
+        self.metrics.rules_switched_off.with_label_values(&[label.as_str()]).set(off);
+    }
+
+    /// Which rules the shard goes by, when that is committed. Older ones that nothing open refers to are let go.
+    fn tell_rules(&mut self) {
+        let rules = self.shard.active();
+        if self.in_force.set(self.number, rules) {
+            tracing::info!(shard = self.number, %rules, "rules in force");
+            self.shard.forget_unused_sets();
+        }
+    }
+
+    fn tell_failed(&self, scope: &str, decided: &Decided) {
+        let Some(failed) = rule_failed(decided) else { return };
+        self.metrics.rule_failures.inc();
+        let (rulebook, rule, at, why, times) = (failed.rulebook, failed.rule, failed.at, failed.why, failed.times);
+        match failed.is_off {
+            true => tracing::error!(rulebook, rule, scope, at, why, times, "a rule is switched off: it keeps failing"),
+            false => tracing::warn!(rulebook, rule, scope, at, why, times, "a rule failed; nothing of it happens"),
+        }
     }
 
     /// One transaction: everything since the batch began.
     fn commit(&mut self, open: &mut Option<Open>) -> Result<(), StoreError> {
         let Some(open) = open.take() else { return Ok(()) };
         let finished = self.shard.finish(open.ranges);
-        self.told_clock();
-        for (_, decided) in &finished.decided {
+        self.tell_gauges();
+        for (scope, decided) in &finished.decided {
+            self.tell_failed(scope, decided);
             let name = match &decided.decision {
                 Decision::Step(step) => step.name(),
                 Decision::Mark(mark) => mark.name(),
@@ -277,6 +304,7 @@ impl Stepper {
         timer.observe_duration();
         self.metrics.handed.inc_by(handed as u64);
         self.positions.extend(to);
+        self.tell_rules();
         if wants_dispatch {
             self.dispatch.notify_one();
         }

@@ -15,7 +15,7 @@ use crate::access::Credential;
 use crate::batcher::Batcher;
 use crate::error::ApiError;
 use crate::metrics::Gauges;
-use crate::{ReadinessProbe, ServerConfig, WebhookAuth};
+use crate::{ReadinessProbe, Reload, ServerConfig, WebhookAuth};
 
 /// Calls of the store at one time.
 const STORE_CALLS: usize = 16;
@@ -32,6 +32,7 @@ pub(crate) struct App {
     /// What a source's senders must bear.
     pub(crate) hooks: BTreeMap<String, Credential>,
     pub(crate) halt_file: HaltFile,
+    pub(crate) reload: Option<Reload>,
     /// The halt file is read, changed and written: one at a time.
     pub(crate) halt_lock: Mutex<()>,
     pub(crate) store: Arc<dyn Store>,
@@ -72,6 +73,7 @@ impl App {
             token: config.token.as_ref().map_or(Credential::Loopback, Credential::bearer),
             hooks: hooks.collect(),
             halt_file: config.halt_file,
+            reload: config.reload,
             halt_lock: Mutex::new(()),
             batcher: Batcher::start(Arc::clone(&store)),
             received: counter(&registry),

@@ -50,6 +50,32 @@ pub struct ServerConfig {
     pub halt_file: HaltFile,
     /// The program's version.
     pub version: &'static str,
+    /// Takes rules from the folder again. `None`: there is no folder.
+    pub reload: Option<Reload>,
+}
+
+/// Reads the folder of rules again for somebody, checks them, runs their scenarios and publishes them; they are put back
+/// where they were followed by others, if that is said. Blocks.
+#[derive(Clone)]
+pub struct Reload(pub Arc<dyn Fn(&str, bool) -> Reloaded + Send + Sync>);
+
+impl std::fmt::Debug for Reload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Reload")
+    }
+}
+
+/// What taking rules again came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reloaded {
+    /// One word: `published`, `unchanged`, or why not.
+    pub result: &'static str,
+    /// Nothing is wrong with the folder.
+    pub well: bool,
+    /// Of what the folder holds, where it loads.
+    pub digest: Option<paramedic_model::Digest>,
+    /// What is wrong, for people.
+    pub problems: Vec<String>,
 }
 
 /// A source that sends events to `POST /api/v1/events/NAME`.
@@ -133,6 +159,7 @@ pub fn router(
         .route("/api/v1/offsets/rewind", post(offsets::rewind))
         .route("/api/v1/recovered", delete(recovered::end))
         .route("/api/v1/rules/publish", post(rules::publish))
+        .route("/api/v1/rules/reload", post(rules::reload))
         .route_layer(axum::middleware::from_fn_with_state(Arc::clone(&app), access::require_token));
     let hooks = Router::new().route("/api/v1/events/{source}", post(events::receive));
     let all =

@@ -1,9 +1,10 @@
-//! Publishing a rule set that is kept: from then on every shard goes by it.
+//! Taking rules from the folder again; publishing a rule set that is kept. From then on every shard goes by it.
 
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use paramedic_model::Digest;
 use paramedic_store::Published;
 use serde::Deserialize;
@@ -48,6 +49,35 @@ pub(crate) async fn publish(
             tracing::warn!(by, %digest, "a rule set was published");
         }
         Ok(Json(json!({"digest": digest, "published": published, "before": was})))
+    })
+    .await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ReloadAct {
+    by: String,
+    #[serde(default)]
+    again: bool,
+}
+
+/// `POST /api/v1/rules/reload`: 200, or 422 with what is wrong with the folder.
+pub(crate) async fn reload(
+    State(app): State<Arc<App>>,
+    Given(given): Given<ReloadAct>,
+) -> Result<(StatusCode, Json<Value>), ApiError> {
+    let by = person(&given.by)?;
+    let Some(reload) = app.reload.clone() else {
+        return Err(ApiError::not_found("this engine has no folder of rules"));
+    };
+    app.blocking(move |_| {
+        let came = (reload.0)(&format!("person:{by}"), given.again);
+        let status = if came.well { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
+        let mut told = json!({"result": came.result, "digest": came.digest, "problems": came.problems});
+        if !came.well {
+            told["error"] = format!("nothing was published: {}", came.problems.join("; ")).into();
+        }
+        Ok((status, Json(told)))
     })
     .await
 }

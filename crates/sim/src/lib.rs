@@ -13,7 +13,7 @@ pub mod scenario;
 pub use journal::{
     Difference, JournalError, JournalOptions, JournalReport, RecordSource, SourceRecord, SourceSpec, replay_journal,
 };
-pub use replay::{Comparison, ReplayError, ReplayOptions, Report, RunsBehave, compare, replay};
+pub use replay::{Comparison, ReplayError, ReplayOptions, Report, RuleFailures, RunsBehave, compare, replay};
 pub use scenario::{Coverage, FailedStep, Miss, Missed, Part, Reached, ScenarioError, ScenarioResult, run_scenarios};
 
 /// The scope of a source that configures none.

@@ -8,12 +8,13 @@ mod compare;
 mod gather;
 mod worker;
 
+use std::collections::BTreeMap;
 use std::io::BufRead;
 use std::sync::Arc;
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, bounded};
-use paramedic_engine::Limits;
+use paramedic_engine::{Limits, RuleFailed};
 use paramedic_formats::Format;
 use paramedic_formats::cmdb::CmdbFile;
 use paramedic_model::{Digest, Timestamp, combine};
@@ -122,6 +123,41 @@ pub struct Report {
     /// The first lines that could not be decoded, by number from 1, with the reason.
     #[serde(skip)]
     pub undecodable: Vec<(u64, String)>,
+    /// Rules that failed, by name.
+    #[serde(skip)]
+    pub failed: Vec<RuleFailures>,
+}
+
+/// What a rule that failed came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleFailures {
+    /// `rulebook/rule`.
+    pub rule: String,
+    /// Where it failed first: file and line.
+    pub at: String,
+    /// Why, first.
+    pub why: String,
+    /// How often, in all.
+    pub times: u64,
+    /// In some scope it was switched off.
+    pub switched_off: bool,
+}
+
+impl RuleFailures {
+    fn new(first: &RuleFailed<'_>) -> Self {
+        Self {
+            rule: format!("{}/{}", first.rulebook, first.rule),
+            at: first.at.to_owned(),
+            why: first.why.to_owned(),
+            times: 0,
+            switched_off: false,
+        }
+    }
+
+    fn count(&mut self, one: &RuleFailed<'_>) {
+        self.times += 1;
+        self.switched_off |= one.is_off;
+    }
 }
 
 /// Why there is no report.
@@ -194,6 +230,23 @@ fn read_cmdb(text: &str) -> Result<CmdbFile, ReplayError> {
     Ok(file)
 }
 
+/// Each scope belongs to one worker: a rule may have failed in several.
+fn failed(tallies: &[Tally]) -> Vec<RuleFailures> {
+    let mut all: BTreeMap<&(String, String), RuleFailures> = BTreeMap::new();
+    for (rule, of_one) in tallies.iter().flat_map(|t| &t.failed) {
+        match all.get_mut(rule) {
+            Some(known) => {
+                known.times += of_one.times;
+                known.switched_off |= of_one.switched_off;
+            }
+            None => {
+                all.insert(rule, of_one.clone());
+            }
+        }
+    }
+    all.into_values().collect()
+}
+
 fn report(gathered: &Gathered, tallies: &[Tally], duration_ms: u64) -> Report {
     let sum = |count: fn(&Tally) -> u64| tallies.iter().map(count).sum();
     Report {
@@ -213,5 +266,6 @@ fn report(gathered: &Gathered, tallies: &[Tally], duration_ms: u64) -> Report {
         batches: gathered.batches,
         duration_ms,
         undecodable: gathered.undecodable.clone(),
+        failed: failed(tallies),
     }
 }

@@ -49,6 +49,8 @@ pub struct ScenarioResult {
     pub passed: bool,
     /// The steps whose expectations were not met.
     pub failures: Vec<FailedStep>,
+    /// Rules that failed meanwhile: a condition that cannot be evaluated, a script that was stopped.
+    pub broken: Vec<String>,
     /// What happened: instant, step of a record, reason.
     pub timeline: Vec<String>,
     /// Which parts of the rules it reached.
@@ -58,10 +60,13 @@ pub struct ScenarioResult {
 
 impl fmt::Display for ScenarioResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.passed {
-            return write!(f, "passed: {}", self.name);
+        write!(f, "{}: {}", if self.passed { "passed" } else { "FAILED" }, self.name)?;
+        for failed in &self.broken {
+            write!(f, "\n  {failed}")?;
         }
-        write!(f, "FAILED: {}", self.name)?;
+        if self.passed {
+            return Ok(());
+        }
         for failure in &self.failures {
             write!(f, "\n{failure}")?;
         }

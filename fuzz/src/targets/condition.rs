@@ -35,7 +35,7 @@ pub fn run(data: &[u8]) {
                 assert_eq!(found, evaluator.matches_brute_force(event));
                 let is_dead = |ix: &paramedic_rulebook::RuleIx| analysis.rules[ix.0 as usize].verdict == Verdict::Dead;
                 assert!(!found.when.iter().any(is_dead), "a dead rule fires");
-                assert!(found.failed.iter().all(|(_, why)| !why.is_empty()));
+                assert!(found.failed.iter().all(|failure| !failure.why.is_empty()));
             });
             in_time("a value", || values(&mut evaluator, event));
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use paramedic_model::{AlertKey, Id, Timestamp, Window};
+use paramedic_model::{AlertKey, Id, Timestamp, Window, WindowBody};
 
 use super::State;
 
@@ -32,6 +32,7 @@ impl State {
 
     pub(super) fn drop_window(&mut self, id: Id) {
         let Some(old) = self.windows.remove(&id) else { return };
+        self.failing.remove(&id);
         self.unorder_window(&old.rulebook, &old.rule, (old.touched, id));
         for key in self.held.remove(&id).unwrap_or_default() {
             self.alert(&key, |alert| alert.incidents.retain(|to| *to != id));
@@ -40,6 +41,10 @@ impl State {
     }
 
     pub(super) fn order_window(&mut self, window: &Window) {
+        if matches!(window.body, WindowBody::Failing { .. }) {
+            self.failing.insert(window.id);
+            return;
+        }
         let place = (window.touched, window.id);
         let order = self.windows_of.get_mut(&window.rulebook).and_then(|rules| rules.get_mut(&window.rule));
         match order {

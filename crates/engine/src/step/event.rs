@@ -28,7 +28,9 @@ impl Cx<'_> {
             self.on_signs_of_life(event, &key, &matches);
             return self.on_repeat(&key);
         }
+        // Signs of life of a rule that is switched off as well: else all would be absent when it is on again.
         self.on_signs_of_life(event, &key, &matches);
+        let matches = self.on_conditions(matches);
         match event.status {
             Status::Firing => self.on_firing(event, key, &matches),
             Status::Resolved => self.on_resolved(event, key, &matches),
@@ -171,7 +173,7 @@ impl Cx<'_> {
         let (joined, changed) = join(event, &alert);
         let rematched;
         let matches = if changed {
-            rematched = self.match_under_current(&joined);
+            rematched = self.only_live(self.match_under_current(&joined));
             &rematched
         } else {
             matches

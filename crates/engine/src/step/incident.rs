@@ -22,6 +22,10 @@ impl Cx<'_> {
     /// A rule fires: its incident opens, reopens or goes on.
     pub(super) fn on_fired(&mut self, which: &Which, hit: Hit<'_>) {
         let (set, rule) = (&*which.set, which.rule());
+        if self.is_off(set, which.ix) {
+            return self.ignore("rule switched off");
+        }
+        self.worked.insert(which.ix);
         if rule.incident.is_none() {
             return match self.is_wanted(which, hit) {
                 true => self.act(which, hit),

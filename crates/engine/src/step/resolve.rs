@@ -25,6 +25,7 @@ impl Cx<'_> {
             reason,
         );
         self.drop_timers(id, rule.as_ref());
+        self.switch_on(id);
         // What is known by samples has no resolve of its own: it ends with the incident.
         for key in contributors {
             if self.state.alerts.get(&key).is_some_and(|a| a.sampled && a.is_open()) {

@@ -77,17 +77,19 @@ impl Evaluator {
         let Some(Compiled::Condition(at)) = self.exprs.get(member.when.0 as usize) else {
             return fail("no such condition");
         };
+        let expr = member.when;
         let Some(condition) = self.conditions.get(*at) else { return fail("no such condition") };
         let lazy = &mut Lazy::default();
         let Some(whole) = &condition.whole else {
             return holds(condition, 0, &mut self.runtime, event, lazy, &mut self.asked.scripts)
-                .map_err(EvalError::Script);
+                .map_err(|fault| self.failed(expr, "member", fault));
         };
         if !condition.implied.holds(event) {
             return Ok(false);
         }
         let visible = set.exprs.get(member.when.0 as usize).map_or(&[][..], |e| &e.names);
         let named = Named { visible, bound, own_incident: false };
-        self.runtime.condition_with(whole, event, lazy, named).map_err(EvalError::Script)
+        let held = self.runtime.condition_with(whole, event, lazy, named);
+        held.map_err(|fault| self.failed(expr, "member", fault))
     }
 }

@@ -10,7 +10,7 @@ use crate::script::compile::{Compiler, Finding, Role};
 use crate::script::intents::wanted;
 use crate::script::member::split;
 use crate::script::names::{Is, Names};
-use crate::{ExprIx, ExprText, Template, template};
+use crate::{ExprIx, ExprText, RuleIx, Template, template};
 
 /// Reads one file; numbers its expressions after those of the files before.
 pub(crate) struct Reader<'r, 'a> {
@@ -21,6 +21,8 @@ pub(crate) struct Reader<'r, 'a> {
     pub(crate) normal_forms: &'r mut Vec<String>,
     /// What the rule that is being read binds for values, questions and texts.
     pub(crate) names: Names,
+    /// The rule that is being read.
+    pub(crate) rule: Option<RuleIx>,
 }
 
 /// A condition, and what is known of it.
@@ -237,7 +239,7 @@ impl Reader<'_, '_> {
         let ix = ExprIx(u32::try_from(self.exprs.len()).unwrap_or(u32::MAX));
         let place = self.report.place(locate(node, code, skipped, 1, 1));
         let names = names.more.iter().map(|(name, _)| name.clone()).collect();
-        self.exprs.push(ExprText { text: code.trim().to_owned(), place, names });
+        self.exprs.push(ExprText { text: code.trim().to_owned(), place, names, rule: self.rule });
         self.normal_forms.push(self.compiler.meaning(code));
         ix
     }

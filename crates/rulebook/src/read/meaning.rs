@@ -56,6 +56,11 @@ pub(crate) fn shape_of(rule: &Rule, forms: &NormalForms<'_>) -> Digest {
     Digest::of(&json!([of_pattern(&rule.pattern, forms), rule.stays, rule.settle, forms.all(&rule.by)]))
 }
 
+/// The digest of a rule's meaning.
+pub(crate) fn digest_of(rule: &Rule, forms: &NormalForms<'_>) -> Digest {
+    Digest::of(&of_rule(rule, forms))
+}
+
 fn of_rule(rule: &Rule, forms: &NormalForms<'_>) -> Value {
     json!({
         "rule": rule.name,

@@ -52,6 +52,7 @@ pub(crate) fn read(
     let name = name_node.and_then(|n| text(n, reader.report)).map(|t| t.trim().to_owned());
     let at = name_node.map_or(fields.at, |n| n.at);
     reader.names = Names::EVENT;
+    reader.rule = Some(ix);
     let pattern = pattern::read(reader, &fields);
     // What a broken pattern would bind is known nevertheless: nothing is reported that only follows from it.
     if let Some(pattern) = &pattern {
@@ -71,6 +72,7 @@ pub(crate) fn read(
     let (about, only_if) = asked(reader, &fields);
     let place = reader.report.place(at);
     reader.names = Names::EVENT;
+    reader.rule = None;
     let (name, pattern, actions) = (name?, pattern?.pattern, actions?);
     Some(Rule {
         ix,
@@ -79,6 +81,7 @@ pub(crate) fn read(
         formerly: formerly(reader, &fields),
         place,
         shape: Digest::default(),
+        digest: Digest::default(),
         pattern,
         stays: timing.stays,
         settle: timing.settle,

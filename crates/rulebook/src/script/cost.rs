@@ -1,5 +1,5 @@
 //! What work on large values costs. Rhai counts its own operations, and one of them may copy a megabyte: so reading a
-//! text and what `map`, `reduce` and `split` bring forth is charged to the same budget, by size.
+//! text or a variable, and what `map`, `reduce` and `split` bring forth, is charged to the same budget, by size.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -41,8 +41,22 @@ fn index(at: usize) -> [Dynamic; 1] {
     [i64::try_from(at).unwrap_or(i64::MAX).into()]
 }
 
+/// Reading a variable copies what is in it, and what is done with it walks through it once more. Without this a script of half
+/// a minute is within its operations.
+#[expect(deprecated, reason = "Rhai says of it that it is not, and that it may change")]
+fn charge_variables(engine: &mut Engine, budget: &Budget) {
+    let left = Rc::clone(budget);
+    engine.on_var(move |name, _, context| {
+        if let Some(value) = context.scope().get(name) {
+            charge(&left, cost(value));
+        }
+        Ok(None)
+    });
+}
+
 /// Replaces Rhai's functions that bring forth what may be large: the same, but charged.
 pub(crate) fn register(engine: &mut Engine, budget: &Budget) {
+    charge_variables(engine, budget);
     let left = Rc::clone(budget);
     engine.register_fn("map", move |ctx: NativeCallContext<'_>, list: &mut Array, f: FnPtr| -> Outcome<Array> {
         let mut out = Array::new();

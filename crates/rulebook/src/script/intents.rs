@@ -76,8 +76,18 @@ pub(crate) type SharedOutbox = Rc<RefCell<Outbox>>;
 
 /// Most intents of one script.
 const MOST: usize = 100;
+/// Longest text of one of them, in bytes.
+const LONGEST: usize = 4 * 1024;
 
 type Outcome = Result<(), Box<EvalAltResult>>;
+
+/// A text that people read, or the name of a recipient.
+fn said(text: &ImmutableString) -> Result<String, Box<EvalAltResult>> {
+    if text.len() > LONGEST {
+        return Err(format!("it says {} bytes; the most is {LONGEST}", text.len()).into());
+    }
+    Ok(text.to_string())
+}
 
 impl Outbox {
     pub(crate) fn clear(&mut self) {
@@ -107,11 +117,11 @@ pub(crate) fn register(engine: &mut Engine, outbox: &SharedOutbox) {
     engine.register_type_with_name::<OwnIncident>("incident");
     let out = Rc::clone(outbox);
     engine.register_fn("note", move |_: &mut OwnIncident, text: ImmutableString| -> Outcome {
-        out.borrow_mut().put(Intent::Note { incident: None, text: text.to_string() })
+        out.borrow_mut().put(Intent::Note { incident: None, text: said(&text)? })
     });
     let out = Rc::clone(outbox);
     engine.register_fn("note", move |record: &mut Map, text: ImmutableString| -> Outcome {
-        out.borrow_mut().put(Intent::Note { incident: Some(id_of(record)?), text: text.to_string() })
+        out.borrow_mut().put(Intent::Note { incident: Some(id_of(record)?), text: said(&text)? })
     });
     let out = Rc::clone(outbox);
     engine.register_fn("attach_to", move |_: &mut OwnIncident, to: Map| -> Outcome {
@@ -123,7 +133,7 @@ pub(crate) fn register(engine: &mut Engine, outbox: &SharedOutbox) {
     });
     let out = Rc::clone(outbox);
     engine.register_fn("notify", move |to: ImmutableString, text: ImmutableString| -> Outcome {
-        out.borrow_mut().put(Intent::Notify { to: to.to_string(), text: text.to_string() })
+        out.borrow_mut().put(Intent::Notify { to: said(&to)?, text: said(&text)? })
     });
     let out = Rc::clone(outbox);
     engine.register_fn("emit", move |topic: ImmutableString, event: Map| -> Outcome {

@@ -16,6 +16,20 @@ use super::sandbox::{CONDITION_OPERATIONS, Outside, SCRIPT_OPERATIONS, VALUE_OPE
 use super::site::SiteCode;
 use crate::{Bindings, Bound, Intent, Lookups, Site};
 
+/// Why an expression gave no value, and where in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Fault {
+    /// From 1.
+    pub(crate) line: usize,
+    pub(crate) why: String,
+}
+
+impl Fault {
+    pub(crate) fn new(why: impl Into<String>) -> Self {
+        Self { line: 1, why: why.into() }
+    }
+}
+
 /// An event for scripts, made when the first script asks.
 #[derive(Default)]
 pub(crate) struct Lazy(Option<Rc<OwnedEvent>>);
@@ -100,13 +114,13 @@ impl Runtime {
         event: &Event<'_>,
         around: &Surroundings<'_>,
         named: Named<'_>,
-    ) -> Result<Vec<Intent>, String> {
+    ) -> Result<Vec<Intent>, Fault> {
         let _ = self.run(ast, event, &mut Lazy::default(), Some(around), named, SCRIPT_OPERATIONS)?;
         Ok(self.outside.intents.borrow_mut().take())
     }
 
     /// Whether a condition holds.
-    pub(crate) fn condition(&mut self, ast: &AST, event: &Event<'_>, lazy: &mut Lazy) -> Result<bool, String> {
+    pub(crate) fn condition(&mut self, ast: &AST, event: &Event<'_>, lazy: &mut Lazy) -> Result<bool, Fault> {
         self.condition_with(ast, event, lazy, Named::nothing())
     }
 
@@ -117,9 +131,9 @@ impl Runtime {
         event: &Event<'_>,
         lazy: &mut Lazy,
         named: Named<'_>,
-    ) -> Result<bool, String> {
+    ) -> Result<bool, Fault> {
         let value = self.run(ast, event, lazy, None, named, CONDITION_OPERATIONS)?;
-        value.as_bool().map_err(|found| format!("expected true or false, found {found}"))
+        value.as_bool().map_err(|found| Fault::new(format!("expected true or false, found {found}")))
     }
 
     /// The value of an expression.
@@ -130,7 +144,7 @@ impl Runtime {
         event: &Event<'_>,
         lazy: &mut Lazy,
         around: Option<&Surroundings<'_>>,
-    ) -> Result<Dynamic, String> {
+    ) -> Result<Dynamic, Fault> {
         self.run(ast, event, lazy, around, Named::nothing(), VALUE_OPERATIONS)
     }
 
@@ -142,7 +156,7 @@ impl Runtime {
         lazy: &mut Lazy,
         around: Option<&Surroundings<'_>>,
         named: Named<'_>,
-    ) -> Result<Dynamic, String> {
+    ) -> Result<Dynamic, Fault> {
         self.run(ast, event, lazy, around, named, VALUE_OPERATIONS)
     }
 
@@ -154,7 +168,7 @@ impl Runtime {
         around: Option<&Surroundings<'_>>,
         named: Named<'_>,
         operations: u64,
-    ) -> Result<Dynamic, String> {
+    ) -> Result<Dynamic, Fault> {
         self.outside.questions.borrow_mut().clear();
         let lookups = around.and_then(|a| a.lookups);
         for _ in 0..ROUNDS {
@@ -165,7 +179,7 @@ impl Runtime {
                 return outcome;
             }
         }
-        Err(format!("its questions depend on answers more than {ROUNDS} times"))
+        Err(Fault::new(format!("its questions depend on answers more than {ROUNDS} times")))
     }
 
     fn once(
@@ -176,7 +190,7 @@ impl Runtime {
         around: Option<&Surroundings<'_>>,
         named: Named<'_>,
         operations: u64,
-    ) -> Result<Dynamic, String> {
+    ) -> Result<Dynamic, Fault> {
         let own = lazy.get(event);
         self.current.replace(Some(own.clone()));
         self.budget.set(if around.is_some() { operations } else { CONDITION_OPERATIONS });
@@ -201,10 +215,15 @@ impl Runtime {
         self.scope.rewind(self.constants);
         self.current.replace(None);
         match outcome {
-            Ok(result) => result.map_err(|e| explain(&e)),
-            Err(_) => Err("the script engine failed".to_owned()),
+            Ok(result) => result.map_err(|e| fault(&e)),
+            Err(_) => Err(Fault::new("the script engine failed")),
         }
     }
+}
+
+/// What fails in a function of the site is told where that was called.
+fn fault(error: &EvalAltResult) -> Fault {
+    Fault { line: error.position().line().unwrap_or(1), why: explain(error) }
 }
 
 fn explain(error: &EvalAltResult) -> String {
@@ -215,5 +234,33 @@ fn explain(error: &EvalAltResult) -> String {
         EvalAltResult::ErrorStackOverflow(_) => "calls itself too deeply".to_owned(),
         EvalAltResult::ErrorDataTooLarge(what, _) => format!("too large: {what}"),
         _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use paramedic_model::{Cmdb, Event, Timestamp};
+
+    use super::*;
+    use crate::script::compile::{Compiler, Role};
+    use crate::script::names::Names;
+
+    /// A fault of ours in a function of the language.
+    #[test]
+    fn a_function_that_panics_fails_the_rule_and_nothing_else() {
+        let (compiler, mut runtime, cmdb) = (Compiler::new(), Runtime::new(), Arc::new(Cmdb::default()));
+        runtime.engine.register_fn("breaks", || -> bool { panic!("a fault, on purpose") });
+        let (event, lazy) = (Event::default(), &mut Lazy::default());
+        let around = Surroundings { about: None, cmdb: &cmdb, now: Timestamp::EPOCH, lookups: None };
+        let expected = Fault::new("the script engine failed");
+        let condition = compiler.parse("breaks()", Role::Condition).unwrap();
+        assert_eq!(runtime.condition(&condition, &event, lazy), Err(expected.clone()));
+        let value = compiler.parse("[1].map(|x| breaks())", Role::Value).unwrap();
+        assert_eq!(runtime.value(&value, &event, lazy, Some(&around)).unwrap_err(), expected);
+        let script = compiler.parse_script("notify(\"team\", \"first\"); breaks();", &Names::EVENT).unwrap();
+        assert_eq!(runtime.intents(&script, &event, &around, Named::nothing()), Err(expected));
+        let well = compiler.parse_script("notify(\"team\", \"second\");", &Names::EVENT).unwrap();
+        let wanted = runtime.intents(&well, &event, &around, Named::nothing()).unwrap();
+        assert_eq!(wanted, [Intent::Notify { to: "team".into(), text: "second".into() }]);
     }
 }

@@ -169,6 +169,7 @@ pub fn serve(store: Arc<dyn Store>, dir: &tempfile::TempDir, token: Option<&str>
         ],
         halt_file: HaltFile::in_folder(dir.path()),
         version: "1.2.3",
+        reload: None,
     };
     let readiness = || Readiness {
         ready: false,

@@ -1,15 +1,16 @@
 //! Matches and steps the events of some of the scopes, in order.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crossbeam_channel::Receiver;
-use paramedic_engine::{Decision, EventInput, Finished, Step, event_input_id};
+use paramedic_engine::{Decision, EventInput, Finished, Step, event_input_id, rule_failed};
 use paramedic_formats::cmdb::CmdbFile;
 use paramedic_model::{CmdbDelta, Digest, IncidentState, OwnedEvent, Span, Timestamp};
 use paramedic_rulebook::{Evaluator, Matches, RuleSet};
 
 use super::compare::{Comparer, Differences, Lines};
-use super::{ReplayOptions, RunsBehave};
+use super::{ReplayOptions, RuleFailures, RunsBehave};
 use crate::driver::{Driver, Reply};
 use crate::feed::{Sifted, sift};
 
@@ -42,6 +43,7 @@ pub(super) struct Tally {
     pub(super) resolved: u64,
     pub(super) runs: u64,
     pub(super) pages: u64,
+    pub(super) failed: BTreeMap<(String, String), RuleFailures>,
     pub(super) scopes: Vec<(String, Digest)>,
 }
 
@@ -193,6 +195,10 @@ pub(super) fn initial_cmdb(file: &CmdbFile, scope: &str) -> Result<CmdbDelta, St
 impl Tally {
     fn count(&mut self, finished: &Finished) {
         for (_, decided) in &finished.decided {
+            if let Some(failed) = rule_failed(decided) {
+                let of = (failed.rulebook.to_owned(), failed.rule.to_owned());
+                self.failed.entry(of).or_insert_with(|| RuleFailures::new(&failed)).count(&failed);
+            }
             let Decision::Step(step) = &decided.decision else { continue };
             match step {
                 Step::IncidentOpened { .. } => self.opened += 1,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use paramedic_engine::{Decision, Finished, Step};
+use paramedic_engine::{Decision, Finished, Step, rule_failed};
 use paramedic_model::{HistoryRow, Id, Incident, Page, Run};
 use paramedic_rulebook::{Matches, RuleSet};
 
@@ -26,6 +26,7 @@ pub(super) struct Book {
     /// In order of decision.
     pub(super) pages: Vec<Page>,
     history: Vec<HistoryRow>,
+    broken: Vec<String>,
 }
 
 impl Book {
@@ -39,12 +40,19 @@ impl Book {
             decided: Vec::new(),
             pages: Vec::new(),
             history: Vec::new(),
+            broken: Vec::new(),
         }
     }
 
     pub(super) fn add(&mut self, finished: Finished) {
         let Finished { decided, changes, .. } = finished;
         for (_, decided) in &decided {
+            if let Some(failed) = rule_failed(decided) {
+                let at = decided.at.since(BEGINNING);
+                let off = if failed.is_off { "; it is switched off" } else { "" };
+                let (rulebook, rule) = (failed.rulebook, failed.rule);
+                self.broken.push(format!("{}: rule {rulebook}/{rule} failed at {at}: {}{off}", failed.at, failed.why));
+            }
             match &decided.decision {
                 Decision::Step(Step::IncidentOpened { incident }) => self.opened.push(incident.id),
                 Decision::Step(Step::RunDecided { run, .. }) => self.decided.push(run.id),
@@ -94,6 +102,11 @@ impl Book {
     /// In order of decision.
     pub(super) fn runs(&self) -> impl DoubleEndedIterator<Item = &Run> {
         self.decided.iter().filter_map(|id| self.runs.get(id))
+    }
+
+    /// For people: rules that failed.
+    pub(super) fn broken(&self) -> Vec<String> {
+        self.broken.clone()
     }
 
     /// For people: instant, step, reason.

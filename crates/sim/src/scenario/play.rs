@@ -55,6 +55,7 @@ pub(super) fn play(
         place: places.at(scenario.document, "scenario"),
         passed: failures.is_empty(),
         failures,
+        broken: play.book.broken(),
         timeline: play.book.timeline(),
         reached: play.book.into_reached(),
     })

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use paramedic_model::{Id, TimerKind, Window};
+use paramedic_model::{Id, TimerKind, Window, WindowBody};
 use paramedic_rulebook::{Rule, RuleSet};
 
 use super::Cx;
@@ -22,6 +22,10 @@ impl Cx<'_> {
             match heir(&set, window) {
                 Some(rule) if rule.name == window.rule => {}
                 Some(rule) => self.rename_window(id, &rule.name),
+                None if matches!(window.body, WindowBody::Failing { .. }) => {
+                    let window = window.clone();
+                    self.on_failing_rule_changed(&window);
+                }
                 None => self.end_window(id),
             }
         }
@@ -48,6 +52,10 @@ impl Cx<'_> {
 /// The rule that goes on with a window.
 fn heir<'s>(set: &'s RuleSet, window: &Window) -> Option<&'s Rule> {
     let book = set.rulebooks.iter().find(|b| b.name == window.rulebook)?;
-    let rules = || book.rules.iter().map(|ix| set.rule(*ix)).filter(|rule| rule.shape == window.shape);
+    let is_it = |rule: &&Rule| match window.body {
+        WindowBody::Failing { .. } => rule.digest == window.shape,
+        _ => rule.shape == window.shape,
+    };
+    let rules = || book.rules.iter().map(|ix| set.rule(*ix)).filter(is_it);
     rules().find(|rule| rule.name == window.rule).or_else(|| rules().find(|rule| rule.formerly.contains(&window.rule)))
 }

@@ -171,6 +171,9 @@ impl Cx<'_> {
             return;
         };
         let rule = set.rule(ix);
+        if self.is_off(&set, ix) {
+            return self.ignore("rule switched off");
+        }
         // What only would have been is no cause of what is.
         let observes = set.autonomy(set.rulebook_of(rule)) == paramedic_model::Autonomy::Observe;
         if happened.shadow && !observes {

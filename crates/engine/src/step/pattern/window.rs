@@ -65,7 +65,7 @@ impl Cx<'_> {
     }
 
     /// A window is closed. Samples that contributed to nothing else are not remembered.
-    pub(super) fn end_window(&mut self, id: Id) {
+    pub(in crate::step) fn end_window(&mut self, id: Id) {
         if !self.state.windows.contains_key(&id) {
             return;
         }
@@ -118,6 +118,8 @@ impl Cx<'_> {
                 _ => self.end_window(id),
             },
             WindowBody::Once { .. } | WindowBody::Absent { .. } => self.end_window(id),
+            // It waits for no time.
+            WindowBody::Failing { .. } => {}
         }
     }
 }

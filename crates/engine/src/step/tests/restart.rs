@@ -146,6 +146,18 @@ const WAITS: &str = "
       event.type == \"disk\"
     by: [event.labels.site]
     incident: { summary: measures, close_after: 2m }
+  - rule: breaks
+    when: |
+      event.type == \"disk\" && event.value >= 60
+    by: [event.ci]
+    then: |
+      if event.value > 75 { throw \"no\"; }
+      notify(\"desk\", \"well\");
+  - rule: odd
+    when: |
+      event.type == \"down\" && event.labels.site.split(\"a\")[1] == \"\"
+    by: [event.ci]
+    incident: { summary: odd, close_after: 2m }
   - rule: settles
     when: |
       event.type == \"down\"

@@ -46,6 +46,7 @@ pub(super) fn shaped(set: &Arc<RuleSet>, change: impl FnOnce(&mut RuleSet)) -> A
         let by: Vec<String> = rule.by.iter().flatten().map(text).collect();
         let pattern = format!("{:?} {:?} {:?}", rule.pattern, rule.stays, rule.settle);
         rule.shape = Digest::of(&json!([pattern, rule.pattern.when().as_ref().map(text), by]));
+        rule.digest = Digest::of(&json!([rule.digest, rule.shape]));
     }
     let rules: Vec<String> = set.rules.iter().map(|rule| format!("{rule:?}")).collect();
     set.digest = Digest::of(&json!([set.digest, rules]));
@@ -60,7 +61,7 @@ pub(super) fn rule<'s>(set: &'s mut RuleSet, name: &str) -> &'s mut Rule {
 /// A further expression of a set, that may read these names.
 pub(super) fn expr(set: &mut RuleSet, text: &str, names: &[&str]) -> ExprIx {
     let names = names.iter().map(|&name| name.to_owned()).collect();
-    set.exprs.push(ExprText { text: text.into(), place: Default::default(), names });
+    set.exprs.push(ExprText { text: text.into(), place: Default::default(), names, rule: None });
     ExprIx(u32::try_from(set.exprs.len() - 1).unwrap())
 }
 

@@ -370,6 +370,11 @@ impl World {
         names.join(", ")
     }
 
+    /// The decisions since this, the steps or the marks were last asked.
+    pub(super) fn fresh(&mut self) -> Vec<Decided> {
+        std::mem::take(&mut self.fresh)
+    }
+
     /// The marks since this or the steps were last asked, by name; of an ignored input, why.
     pub(super) fn marks(&mut self) -> String {
         let names: Vec<_> = std::mem::take(&mut self.fresh)
