@@ -57,7 +57,10 @@ pub struct ServerConfig {
 /// Reads the folder of rules again for somebody, checks them, runs their scenarios and publishes them; they are put back
 /// where they were followed by others, if that is said. Blocks.
 #[derive(Clone)]
-pub struct Reload(pub Arc<dyn Fn(&str, bool) -> Reloaded + Send + Sync>);
+pub struct Reload(pub Arc<TakeAgain>);
+
+/// Who has it taken again, and whether rules are put back that others have followed.
+pub type TakeAgain = dyn Fn(&str, bool) -> Reloaded + Send + Sync;
 
 impl std::fmt::Debug for Reload {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
