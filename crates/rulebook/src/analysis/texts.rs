@@ -243,6 +243,7 @@ mod tests {
             "T.starts_with(\"ab\") && T.starts_with(\"b\")",
             "T.ends_with(\"ab\") && T.ends_with(\"cb\")",
             "T.starts_with(\"abc\") && !T.starts_with(\"ab\")",
+            "T.ends_with(\"abc\") && !T.ends_with(\"bc\")",
             "T.ends_with(\"abc\") && !T.contains(\"b\")",
             "T == \"abc\" && !T.contains(\"b\")",
             "T.matches(\"^(a|b)$\") && T != \"a\" && T != \"b\"",
@@ -260,6 +261,8 @@ mod tests {
     #[test]
     fn what_may_be_is_shown_by_an_example() {
         for all in [
+            "T.starts_with(\"ab\") && !T.starts_with(\"abc\")",
+            "T.ends_with(\"bc\") && !T.ends_with(\"abc\")",
             "T.starts_with(\"ab\") && T.ends_with(\"bc\") && !T.contains(\"abbc\")",
             "T.contains(\"x y\") && T.contains(\"z\") && T != \"x yz\"",
             "T.matches(\"^web-[0-9]{2}\") && T.ends_with(\"-prod\")",
