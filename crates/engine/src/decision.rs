@@ -127,6 +127,15 @@ pub enum Step {
         /// Why.
         why: String,
     },
+    /// Pages and runs wait: a rule suppresses what concerns its CI.
+    Suppressed {
+        /// Which incident.
+        incident: Id,
+        /// Until when.
+        until: Timestamp,
+        /// Why.
+        why: String,
+    },
     /// A person released, rejected or withdrew a run.
     RunReleased {
         /// Which run.
@@ -328,6 +337,7 @@ impl Step {
             | Step::EvidenceLost { incident }
             | Step::RemedySkipped { incident, .. }
             | Step::RemediesFailed { incident }
+            | Step::Suppressed { incident, .. }
             | Step::PageReported { incident, .. } => *incident,
             Step::PageDecided { page } => page.incident,
             Step::RunDecided { run, .. } => run.incident,
@@ -355,6 +365,7 @@ impl Step {
             Step::EvidenceLost { .. } => "evidence_lost",
             Step::RunDecided { .. } => "run_decided",
             Step::RemedySkipped { .. } => "remedy_skipped",
+            Step::Suppressed { .. } => "suppressed",
             Step::RunReleased { .. } => "run_released",
             Step::RunRejected { .. } => "run_rejected",
             Step::RunWithdrawn { .. } => "run_withdrawn",

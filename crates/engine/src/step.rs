@@ -15,6 +15,7 @@ mod report;
 mod resolve;
 mod share;
 mod source;
+mod suppress;
 mod take_back;
 #[cfg(test)]
 mod tests;
@@ -125,6 +126,8 @@ pub struct Engine {
     sets: BTreeMap<Digest, RefCell<Evaluator>>,
     /// Rules that wait for CIs of the CMDB, or for a time, by set.
     waiting: BTreeMap<Digest, Vec<RuleIx>>,
+    /// Rules that suppress, by set.
+    suppressing: BTreeMap<Digest, Vec<RuleIx>>,
     /// Rules that wait for a record's step, by set and step.
     upon: BTreeMap<Digest, BTreeMap<String, Vec<RuleIx>>>,
     limits: Limits,
@@ -143,6 +146,10 @@ impl Engine {
         let waiting: Vec<RuleIx> = set.rules.iter().filter(waits).map(|rule| rule.ix).collect();
         if !waiting.is_empty() {
             self.waiting.insert(set.digest, waiting);
+        }
+        let suppressing: Vec<RuleIx> = set.rules.iter().filter(|r| r.suppress.is_some()).map(|r| r.ix).collect();
+        if !suppressing.is_empty() {
+            self.suppressing.insert(set.digest, suppressing);
         }
         for rule in &set.rules {
             if let Pattern::Upon { step, .. } = &rule.pattern {

@@ -107,6 +107,15 @@ pub enum WindowBody {
         /// When it came.
         at: Timestamp,
     },
+    /// `suppress`: pages and runs about a CI wait.
+    Suppress {
+        /// Which CI.
+        ci: Id,
+        /// Until when.
+        until: Timestamp,
+        /// Incidents that were opened or came back meanwhile: nobody was told of them.
+        held: Vec<Id>,
+    },
     /// `once`: acted, and not again before this.
     Once {
         /// Until when.
@@ -141,6 +150,7 @@ impl WindowBody {
             WindowBody::Schedule { .. } => Window::SCHEDULE,
             WindowBody::Settle { .. } => Window::SETTLE,
             WindowBody::Quiet { .. } => Window::QUIET,
+            WindowBody::Suppress { .. } => Window::SUPPRESS,
             WindowBody::Once { .. } => Window::ONCE,
             WindowBody::Failing { .. } => Window::FAILING,
         }
@@ -271,6 +281,8 @@ impl Window {
     pub const SETTLE: &'static str = "settle";
     /// Purpose of a `clear: { quiet }`.
     pub const QUIET: &'static str = "quiet";
+    /// Purpose of a `suppress`.
+    pub const SUPPRESS: &'static str = "suppress";
     /// Purpose of a `once`.
     pub const ONCE: &'static str = "once";
     /// Purpose of the count of a rule's failures.

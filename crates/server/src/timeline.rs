@@ -56,6 +56,7 @@ fn in_words(step: &Step, runs: &[KnownRun]) -> String {
             let priority = paramedic_model::priority(*impact, *urgency);
             format!("Raised to priority {priority}: the worst severity is now {}", severity.name())
         }
+        Step::Suppressed { until, why, .. } => format!("Nobody is told and nothing is run until {until}: {why}"),
         Step::RuleContributes { share, .. } if share.cleared => {
             format!("{} of {} has cleared", share.rule, share.rulebook)
         }

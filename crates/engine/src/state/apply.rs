@@ -110,6 +110,7 @@ impl State {
             Step::RemedySkipped { incident, index, .. } => {
                 self.incident(*incident, at, |i| i.plan.next = index + 1);
             }
+            Step::Suppressed { incident, .. } => self.incident(*incident, at, |_| {}),
             Step::RunReleased { run, by } => self.run(*run, |r| {
                 r.state = RunState::Pending;
                 r.released_at = Some(at);

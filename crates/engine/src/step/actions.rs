@@ -15,13 +15,19 @@ impl Cx<'_> {
     /// A rule fires: what it does besides its incident.
     pub(super) fn act(&mut self, which: &Which, hit: Hit<'_>) {
         let rule = which.rule();
-        if rule.notify.is_empty() && rule.resolve.is_none() && rule.ci.is_none() && rule.then.is_none() {
+        if rule.notify.is_empty()
+            && rule.resolve.is_none()
+            && rule.ci.is_none()
+            && rule.suppress.is_none()
+            && rule.then.is_none()
+        {
             return;
         }
         let shadow = which.set.autonomy(which.set.rulebook_of(rule)) == Autonomy::Observe;
         if !shadow {
             self.resolve_other(which, hit);
             self.write_ci(which, hit);
+            self.suppress(which, hit);
         }
         if rule.notify.is_empty() && rule.then.is_none() {
             return;

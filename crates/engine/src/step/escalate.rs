@@ -51,6 +51,9 @@ impl Cx<'_> {
     pub(super) fn on_escalation_due(&mut self, id: Id, index: usize) {
         let Some(incident) = self.state.incidents.get(&id).filter(|i| i.state.is_open()) else { return };
         let acknowledged = incident.acknowledged.is_some();
+        if let Some(suppression) = self.suppression_of(incident) {
+            return self.set_timer(id, TimerKind::Escalate { step: index }, suppression.until);
+        }
         let Some(step) = self.escalations(id).and_then(|steps| steps.get(index).cloned()) else { return };
         match step.at {
             EscalateAt::Unacknowledged(delay) if !acknowledged => {
@@ -65,6 +68,9 @@ impl Cx<'_> {
     pub(super) fn on_repeat_due(&mut self, id: Id, index: usize) {
         let Some(incident) = self.state.incidents.get(&id).filter(|i| i.state.is_open()) else { return };
         let (acknowledged, since) = (incident.acknowledged.is_some(), self.now.since(incident.opened_at));
+        if let Some(suppression) = self.suppression_of(incident) {
+            return self.set_timer(id, TimerKind::Repeat { step: index }, suppression.until);
+        }
         let Some(step) = self.escalations(id).and_then(|steps| steps.get(index).cloned()) else { return };
         if !acknowledged {
             let again = EscalationStep { raise: None, ..step };

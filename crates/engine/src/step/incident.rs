@@ -110,8 +110,7 @@ impl Cx<'_> {
         self.share_in(id, hit, which, &who);
         self.contribute(id, hit, &who);
         self.raise(id, hit.event, &who);
-        self.escalations_at_open(id, "it came back");
-        self.plan_next(id);
+        self.begin_work(id, "it came back");
     }
 
     /// (scope, rulebook, rule, by), or (scope, key) where given.
@@ -165,8 +164,15 @@ impl Cx<'_> {
         };
         self.step(Step::IncidentOpened { incident: Box::new(incident) }, &who, reason);
         self.contribute(id, hit, &who);
-        self.escalations_at_open(id, "it was opened");
-        self.plan_next(id);
+        self.begin_work(id, "it was opened");
+    }
+
+    /// People are told and remedies are tried, now or when nothing suppresses it any more.
+    fn begin_work(&mut self, id: Id, reason: &str) {
+        if !self.waits_for_suppression(id) {
+            self.escalations_at_open(id, reason);
+            self.plan_next(id);
+        }
     }
 
     fn new_incident(

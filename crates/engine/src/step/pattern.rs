@@ -241,6 +241,9 @@ impl Cx<'_> {
         if rule.once.is_some() {
             self.end_window(self.window_id(which, Window::ONCE));
         }
+        if rule.suppress.is_some() {
+            self.end_suppression(which, event);
+        }
         match &rule.pattern {
             Pattern::Count { .. } | Pattern::Upon { count: Some(_), .. } => {
                 self.end_window(self.window_id(which, Window::COUNT))

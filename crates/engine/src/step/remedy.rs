@@ -38,7 +38,7 @@ impl Cx<'_> {
     pub(super) fn plan_next(&mut self, id: Id) {
         loop {
             let Some(incident) = self.state.incidents.get(&id).filter(|i| i.state.is_open()) else { return };
-            if incident.plan.current.is_some() || incident.plan.exhausted {
+            if incident.plan.current.is_some() || incident.plan.exhausted || self.suppression_of(incident).is_some() {
                 return;
             }
             let Some((set, rule)) = self.rule_of(incident) else { return };

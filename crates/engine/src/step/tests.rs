@@ -20,6 +20,7 @@ mod schedules;
 mod settles;
 mod shares;
 mod sources;
+mod suppressions;
 mod take_backs;
 mod upons;
 mod world;

@@ -16,7 +16,7 @@ impl Cx<'_> {
     }
 
     /// The window remembers this from now on. Beyond the cap the one that changed least recently gives way.
-    pub(super) fn put_window(&mut self, which: &Which, body: WindowBody) {
+    pub(in crate::step) fn put_window(&mut self, which: &Which, body: WindowBody) {
         self.put_window_as_of(which, body, self.now);
     }
 
@@ -70,8 +70,12 @@ impl Cx<'_> {
             return;
         }
         let held = self.state.held.get(&id).cloned().unwrap_or_default();
+        let suppressed = self.suppressed_by(id);
         self.drop_timer(id, &TimerKind::Window);
         self.mark(Mark::WindowGone { window: id });
+        if let Some((ci, incidents)) = suppressed {
+            self.on_suppression_over(ci, &incidents);
+        }
         let idle = |key: &AlertKey| self.state.alerts.get(key).is_some_and(|a| a.sampled && a.incidents.is_empty());
         let alerts: Vec<AlertKey> = held.into_iter().filter(idle).collect();
         if !alerts.is_empty() {
@@ -117,7 +121,7 @@ impl Cx<'_> {
                 Some(Clear::Quiet(span)) => self.on_quiet_due(&window, &which, last, *at, span),
                 _ => self.end_window(id),
             },
-            WindowBody::Once { .. } | WindowBody::Absent { .. } => self.end_window(id),
+            WindowBody::Once { .. } | WindowBody::Absent { .. } | WindowBody::Suppress { .. } => self.end_window(id),
             // It waits for no time.
             WindowBody::Failing { .. } => {}
         }

@@ -14,7 +14,7 @@ use crate::decision::{Decided, Decision, Mark, Step};
 use crate::state::State;
 use crate::step::{Engine, Input, Limits};
 
-const STEPS: usize = 21;
+const STEPS: usize = 22;
 const MARKS: usize = 15;
 
 /// A number for each kind of decision: a new kind does not compile without one, and is then missed by the test.
@@ -42,6 +42,7 @@ fn kind(decision: &Decision) -> usize {
             Step::RulesChanged { .. } => 18,
             Step::Operator { .. } => 19,
             Step::RuleContributes { .. } => 20,
+            Step::Suppressed { .. } => 21,
         },
         Decision::Mark(mark) => {
             STEPS

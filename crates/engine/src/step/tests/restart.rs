@@ -129,6 +129,7 @@ const WAITS: &str = "
     once: 1m
     only_if: about.criticality == 1 || event.value > 85
     notify: { to: desk, summary: told }
+    suppress: { for: 2m, reason: known }
     ci: { attributes: { fill: = event.value } }
   - rule: upon
     upon: incident.opened
