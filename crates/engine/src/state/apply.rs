@@ -110,7 +110,6 @@ impl State {
             Step::RemedySkipped { incident, index, .. } => {
                 self.incident(*incident, at, |i| i.plan.next = index + 1);
             }
-            Step::Suppressed { incident, .. } => self.incident(*incident, at, |_| {}),
             Step::RunReleased { run, by } => self.run(*run, |r| {
                 r.state = RunState::Pending;
                 r.released_at = Some(at);
@@ -156,7 +155,8 @@ impl State {
             }
             Step::CmdbChanged { delta } => self.apply_cmdb(delta),
             Step::RulesChanged { set } => self.head.set = *set,
-            Step::Operator { .. } => {}
+            // What holds an incident back is in its window.
+            Step::Operator { .. } | Step::Suppressed { .. } => {}
         }
     }
 

@@ -69,7 +69,10 @@ fn kind(decision: &Decision) -> usize {
 
 /// These change nothing, by what they are.
 fn changes_nothing(decision: &Decision) -> bool {
-    matches!(decision, Decision::Step(Step::Operator { .. }) | Decision::Mark(Mark::Ignored { .. }))
+    matches!(
+        decision,
+        Decision::Step(Step::Operator { .. } | Step::Suppressed { .. }) | Decision::Mark(Mark::Ignored { .. })
+    )
 }
 
 /// One scope, without a shard.
@@ -168,7 +171,7 @@ fn the_state_after_a_step_is_the_state_before_with_its_decisions_applied() {
     let every: BTreeSet<usize> = (0..STEPS + MARKS).collect();
     assert_eq!(every.difference(&decided).collect::<Vec<_>>(), [&0usize; 0], "kinds that were never decided");
     let silent: Vec<usize> = all.iter().filter(|(_, (_, changed))| *changed == 0).map(|(kind, _)| *kind).collect();
-    assert_eq!(silent, [19, STEPS + 12], "only these change nothing");
+    assert_eq!(silent, [19, 21, STEPS + 12], "only these change nothing");
 }
 
 #[test]
