@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use paramedic_model::{CiRef, Cmdb, Event, Timestamp};
 use paramedic_rulebook::{Ctx, Evaluator, Field, RuleSet, load_all_words};
@@ -71,11 +70,9 @@ fn set(when: &str, only_if: &str, value: &str, then: &str) -> Arc<RuleSet> {
 
 const WELL: &str = "event.type == \"disk\"";
 
-/// It fails so, at this line, and before long.
+/// It fails so, at this line. What has no bound would hang here.
 fn fails(evaluator: &mut Evaluator, what: &str, why: &str, line: usize, work: impl FnOnce(&mut Evaluator)) {
-    let began = Instant::now();
     work(evaluator);
-    assert!(began.elapsed() < Duration::from_secs(5), "{what} took {:?}", began.elapsed());
     let failed = evaluator.take_failures();
     assert_eq!(failed.len(), 1, "{what}: {failed:?}");
     assert_eq!(failed[0].at, format!("web.yaml:{line}"), "{what}");
@@ -89,9 +86,7 @@ fn an_expression_that_never_ends_or_grows_without_end_fails_with_its_line_wherev
     for (bomb, why) in BOMBS {
         let when = format!("has({bomb})");
         let mut asked = Evaluator::new(set(&when, WELL, "1", ""));
-        let began = Instant::now();
         let matches = asked.matches(&event);
-        assert!(began.elapsed() < Duration::from_secs(5), "{bomb} took {:?}", began.elapsed());
         assert!(matches.when.is_empty() && matches.failed.len() == 1, "{bomb}: {matches:?}");
         let failed = &matches.failed[0];
         assert_eq!(failed.at, "web.yaml:6");
