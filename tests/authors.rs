@@ -1,4 +1,4 @@
-//! What authors of rulebooks use to trust them: `test` and `replay --against`, through the command line.
+//! What authors of rulebooks use to trust them: `test`, `replay --against` and `explain`, through the command line.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -227,4 +227,81 @@ fn a_changed_rule_differs_with_1_and_names_the_events() {
     // What could not run is no difference.
     std::fs::write(folder.path().join("old/desk.yaml"), "rulebook: desk\n").unwrap();
     assert_eq!(replay(&[]).status.code(), Some(2));
+}
+
+#[test]
+fn explain_tells_for_each_event_of_a_file_what_failed_and_what_would_match() {
+    let calls = "{\"id\":\"a\",\"type\":\"desk.call\",\"ci\":\"mail\",\"value\":1}\n\nno event\n\
+                 {\"id\":\"b\",\"type\":\"desk.call\",\"ci\":\"mail\",\"value\":9}\n";
+    let folder = folder(&[("rules/desk.yaml", DESK), ("calls.jsonl", calls)]);
+    let explain = |more: &[&str]| paramedic(folder.path(), &[&["explain", "--rules", "rules"], more].concat());
+    let out = explain(&["--events", "calls.jsonl"]);
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out));
+    let said = String::from_utf8(out.stdout.clone()).unwrap();
+    assert_eq!(
+        said,
+        "calls.jsonl:1: event a: desk.call on mail, firing, value 1\n  desk/call (rules/desk.yaml:3): does not match\n    \
+         when (1 of 5 parts failed), first: event.value >= 3\n        event.value is 1\n    it would match with event.value = 3\n  \
+         1 more rule is farther off; --all shows it\n\n\
+         calls.jsonl:4: event b: desk.call on mail, firing, value 9\n  desk/call (rules/desk.yaml:3): matches\n    \
+         then it opens an incident, or adds to the open one of the same `by`\n  1 more rule is farther off; --all shows it\n\n"
+    );
+    assert!(String::from_utf8_lossy(&out.stderr).starts_with("calls.jsonl:3: not JSON"), "{}", text(&out));
+    // One event, by its id and by its line; as JSON.
+    for chosen in
+        [&["b", "--events", "calls.jsonl", "--json"][..], &["--events", "calls.jsonl", "--line", "4", "--json"]]
+    {
+        let report = json_of(&explain(chosen));
+        let events = report["events"].as_array().unwrap();
+        assert_eq!((events.len(), &events[0]["event"]["id"], &events[0]["line"]), (1, &"b".into(), &4.into()));
+        assert_eq!((&events[0]["rules"][0]["rule"], &events[0]["rules"][0]["matches"]), (&"call".into(), &true.into()));
+        assert_eq!(report["undecodable"][0]["line"], 3);
+    }
+    let report = json_of(&explain(&["a", "--events", "calls.jsonl", "--json", "--rule", "desk/call"]));
+    let rule = &report["events"][0]["rules"][0];
+    assert_eq!(rule["change"], json!([{"field": "event.value", "from": 1, "to": 3}]));
+    assert_eq!(rule["conditions"][0]["conjuncts"][1]["fields"], json!([{"field": "event.value", "value": 1}]));
+    // A file may be one message, over several lines.
+    std::fs::write(folder.path().join("one.json"), "{\n  \"type\": \"fire\",\n  \"ci\": \"mail\"\n}\n").unwrap();
+    let out = explain(&["--events", "one.json"]);
+    assert!(
+        text(&out).starts_with("one.json:1: fire on mail, firing\n  desk/fire (rules/desk.yaml:12): matches"),
+        "{}",
+        text(&out)
+    );
+    for (wrong, said) in [
+        (&["c", "--events", "calls.jsonl"][..], "with the id \"c\""),
+        (&["--events", "calls.jsonl", "--rule", "cal"], "no rule is named \"cal\""),
+        (&["--events", "none.jsonl"], "none.jsonl"),
+        (&["--events", "rules/desk.yaml"], "is an event of the format paramedic"),
+        (&["--events", "calls.jsonl", "--format", "nagios"], "no format is named"),
+        (&["kafka/t/0/5"], "--config"),
+        (&[], "paramedic explain --help"),
+    ] {
+        let out = explain(wrong);
+        assert_eq!(out.status.code(), Some(2), "{wrong:?}: {}", text(&out));
+        assert!(String::from_utf8_lossy(&out.stderr).contains(said), "{wrong:?}: {}", text(&out));
+    }
+}
+
+#[test]
+fn explain_reads_a_record_where_it_stands() {
+    let config = "sources: [ { name: spool, file: { path: calls.jsonl } } ]\nrules: rules\n";
+    let first = "{\"type\":\"desk.call\",\"ci\":\"mail\",\"value\":1}\n";
+    let calls = format!("{first}{{\"type\":\"fire\",\"ci\":\"mail\"}}\n");
+    let folder = folder(&[("rules/desk.yaml", DESK), ("calls.jsonl", &calls), ("paramedic.yaml", config)]);
+    let explain = |at: &str| paramedic(folder.path(), &["explain", at, "-c", "paramedic.yaml"]);
+    let position = format!("file/spool/{}", first.len());
+    let out = explain(&position);
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out));
+    assert!(text(&out).starts_with(&format!("{position}:1: fire on mail")), "{}", text(&out));
+    for (at, said) in [
+        ("file/pool/0", "no source of"),
+        ("file/spool/x", "is no position"),
+        ("file/spool/999", "has no record at 999"),
+    ] {
+        let out = explain(at);
+        assert_eq!(out.status.code(), Some(2), "{at}: {}", text(&out));
+        assert!(text(&out).contains(said), "{at}: {}", text(&out));
+    }
 }

@@ -113,6 +113,8 @@ fn every_subcommand_has_help() {
         &["check"],
         &["test"],
         &["replay"],
+        &["explain"],
+        &["schema"],
         &["incident"],
         &["incident", "list"],
         &["incident", "show"],

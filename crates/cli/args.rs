@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod authors;
+
 /// Paramedic: event-driven automation for closed-loop remediation.
 ///
 /// Monitoring events come in from Kafka or a webhook; rulebooks decide; playbooks run over HTTP; monitoring's own
@@ -15,6 +17,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
                   paramedic check rules                what is wrong with your rulebooks, all of it at once\n  \
                   paramedic test rules                 their scenarios, in virtual time\n  \
                   paramedic replay --rules rules --events FILE   what would have happened\n  \
+                  paramedic explain --rules rules --events FILE  why an event did nothing, and what would change that\n  \
                   paramedic run                        the engine; page and API at http://127.0.0.1:8600\n\n\
                   Exit codes: 0 well, 1 found something, 2 could not run."
 )]
@@ -35,6 +38,8 @@ pub(crate) enum Command {
     Test(TestArgs),
     /// Replay past events against rulebooks: what would have happened
     Replay(ReplayArgs),
+    /// Say why an event did something, or nothing; why a record exists
+    Explain(ExplainArgs),
     /// List, show, acknowledge and resolve incidents
     Incident(IncidentArgs),
     /// Let a proposed run go
@@ -64,7 +69,11 @@ pub(crate) enum Command {
     Audit(AuditArgs),
     /// Look through what has left the store
     Archive(ArchiveArgs),
+    /// Print a JSON Schema: completion, hover texts and marks in an editor
+    Schema(SchemaArgs),
 }
+
+pub(crate) use authors::{ExplainArgs, SchemaArgs, SchemaOf};
 
 /// How to reach a running engine.
 #[derive(Args, Clone)]

@@ -142,7 +142,7 @@ fn show_run(answer: &Value) -> String {
 }
 
 /// A run's whole id from its first digits, where they fit one of the newest runs only.
-fn whole_id(client: &Client, run: &str) -> anyhow::Result<String> {
+pub(crate) fn whole_id(client: &Client, run: &str) -> anyhow::Result<String> {
     if run.len() == 32 {
         return Ok(run.to_owned());
     }

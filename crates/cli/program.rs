@@ -7,6 +7,7 @@ mod backup;
 mod check;
 mod client;
 mod demo;
+mod explain;
 mod letters;
 mod live;
 mod offsets;
@@ -16,6 +17,7 @@ mod reload;
 mod replay;
 mod rules;
 mod scenarios;
+mod schema;
 mod show;
 
 use std::process::ExitCode;
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         Command::Check(args) => check::check(&args),
         Command::Test(args) => scenarios::test(&args),
         Command::Replay(args) => replay::replay(&args),
+        Command::Explain(args) => explain::explain(&args),
         Command::Incident(args) => operate::incident(args),
         Command::Approve(args) => operate::approve(&args),
         Command::Reject(args) => operate::reject(&args),
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Command::Recovered(args) => recovered::recovered(&args),
         Command::Audit(args) => audit::audit(&args),
         Command::Archive(args) => archive::archive(&args),
+        Command::Schema(args) => schema::schema(&args),
     };
     match outcome {
         Ok(Done::Well) => ExitCode::SUCCESS,

@@ -16,7 +16,7 @@ use crate::args::{ReplayArgs, Runs};
 use crate::{Done, Outcome, rules};
 
 mod against;
-mod journal;
+pub(crate) mod journal;
 
 pub(crate) fn replay(args: &ReplayArgs) -> Outcome {
     if args.journal {

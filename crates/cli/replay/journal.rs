@@ -28,7 +28,7 @@ pub(crate) fn replay(args: &ReplayArgs) -> Outcome {
         bail!("the rule set {} that the history begins under cannot be loaded", first.set)
     };
     let sets = Sets::new(Arc::clone(&store), Arc::new(begin));
-    let mut records = Records { config: &config, partitions: BTreeMap::new() };
+    let mut records = Records::of(&config);
     let options = JournalOptions {
         shard: args.shard,
         cluster: config.cluster.clone(),
@@ -80,14 +80,22 @@ fn specs(config: &Config, shard: u32, store: &dyn Store) -> anyhow::Result<BTree
 }
 
 /// `kafka/TOPIC/PARTITION`.
-fn partition(position: &str) -> Option<(&str, i32)> {
+pub(crate) fn partition(position: &str) -> Option<(&str, i32)> {
     let (topic, number) = position.strip_prefix("kafka/")?.rsplit_once('/')?;
     Some((topic, number.parse().ok()?))
 }
 
-struct Records<'a> {
+/// Records of a configuration's sources, read once more.
+pub(crate) struct Records<'a> {
     config: &'a Config,
     partitions: BTreeMap<String, RangeReader>,
+}
+
+impl<'a> Records<'a> {
+    /// Of this configuration.
+    pub(crate) fn of(config: &'a Config) -> Self {
+        Self { config, partitions: BTreeMap::new() }
+    }
 }
 
 impl RecordSource for Records<'_> {

@@ -5,8 +5,11 @@ mod cloudevents;
 pub mod cmdb;
 mod json;
 mod native;
+mod schema;
 
 use paramedic_model::{Event, Timestamp};
+
+pub use schema::event_schema;
 
 /// A larger payload is refused unread, in bytes.
 pub const MAX_BYTES: usize = 1 << 20;

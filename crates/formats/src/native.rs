@@ -314,3 +314,38 @@ pub(crate) fn slot<'c, 'a>(ci: &'c mut CiRef<'a>, name: &str) -> Option<&'c mut 
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_schema_has_the_fields_that_are_read_and_says_what_they_mean() {
+        let schema = crate::event_schema();
+        let properties = |name: &str| schema["definitions"][name]["properties"].as_object().unwrap().clone();
+        let fields: BTreeSet<String> = properties("event").keys().cloned().collect();
+        assert_eq!(fields, Field::NAMES.iter().filter(|n| !n.is_empty()).map(|n| (*n).to_owned()).collect());
+        let ci = properties("ci");
+        assert!(ci.keys().all(|name| slot(&mut CiRef::default(), name).is_some()));
+        let whole = CiRef {
+            name: Some("n".into()),
+            external_id: Some("e".into()),
+            fqdn: Some("f".into()),
+            host: Some("h".into()),
+            instance: Some("i".into()),
+            ip: Some("p".into()),
+            component: Some("c".into()),
+            service: Some("s".into()),
+            namespace: Some("ns".into()),
+        };
+        assert_eq!(json!(whole).as_object().unwrap().len(), ci.len());
+        for (name, value) in properties("event").into_iter().chain(ci) {
+            assert!(value["description"].as_str().is_some_and(|d| d.ends_with('.')), "{name}");
+        }
+        for (field, words) in [("kind", KINDS.map(Kind::name).to_vec()), ("phase", PHASES.map(Phase::name).to_vec())] {
+            assert_eq!(properties("event")[field]["anyOf"][0]["enum"], json!(words));
+        }
+    }
+}

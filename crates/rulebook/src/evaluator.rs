@@ -25,8 +25,7 @@ mod stated;
 pub use failures::Failure;
 pub use indexed::{Asked, HowFound, IndexedCondition};
 use members::Parsed;
-pub(crate) use members::conditions_of;
-pub(crate) use members::{names, parse};
+pub(crate) use members::{conditions_of, implied, names, parse};
 
 /// What a value expression may read.
 #[derive(Clone, Copy)]

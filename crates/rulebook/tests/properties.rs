@@ -5,7 +5,8 @@ mod random;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use paramedic_model::{Event, Measure};
+use paramedic_model::{CiRef, Event, Labels, Measure, Severity, Status};
+use paramedic_rulebook::explain::{Explainer, FieldChange, Which};
 use paramedic_rulebook::{Bindings, Bound, Evaluator, RuleIx, Slot, load, load_all_words};
 use proptest::prelude::*;
 use random::{condition, event};
@@ -40,6 +41,34 @@ fn members(rules: &[(String, String, String)]) -> String {
     text
 }
 
+/// An event with what an explanation says would have to be different.
+fn changed(event: &Event<'static>, changes: &[FieldChange]) -> Event<'static> {
+    let mut event = event.clone();
+    for FieldChange { field, to, .. } in changes {
+        let text = to.as_str().map(|t| t.to_owned().into());
+        let measure = to.as_i64().map(Measure::Int).or_else(|| to.as_f64().map(Measure::Float));
+        match field.as_str() {
+            "event.type" => event.type_ = text.unwrap(),
+            "event.summary" => event.summary = text,
+            "event.ci" => event.ci = CiRef { name: text, ..CiRef::default() },
+            "event.host" => event.ci.host = text,
+            "event.value" => event.value = measure,
+            "event.threshold" => event.threshold = measure,
+            "event.severity" => event.severity = to.as_str().and_then(Severity::from_name).unwrap_or_default(),
+            "event.status" => event.status = if to == "firing" { Status::Firing } else { Status::Resolved },
+            "event.phase" => event.phase = None,
+            label => {
+                let name = label.strip_prefix("event.labels.").unwrap().to_owned();
+                let all = event.labels.iter().filter(|(n, _)| *n != name);
+                let mut pairs: Vec<_> = all.map(|(n, v)| (n.to_owned().into(), v.to_owned().into())).collect();
+                pairs.extend(text.map(|text| (name.into(), text)));
+                event.labels = Labels::new(pairs);
+            }
+        }
+    }
+    event
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
@@ -55,6 +84,32 @@ proptest! {
         let mut evaluator = Evaluator::new(Arc::new(loaded.set.unwrap()));
         for event in &events {
             prop_assert_eq!(evaluator.matches(event), evaluator.matches_brute_force(event));
+        }
+    }
+
+    #[test]
+    fn an_explanation_agrees_with_the_evaluator_and_a_change_that_it_tells_makes_the_rule_match(
+        rules in prop::collection::vec((condition(), prop::option::of(condition()), Just(None)), 1..6),
+        events in prop::collection::vec(event(), 1..6),
+    ) {
+        let set = Arc::new(load(&BTreeMap::from([("r.yaml".to_owned(), book(&rules))])).set.unwrap());
+        let (mut evaluator, mut explainer) = (Evaluator::new(Arc::clone(&set)), Explainer::new(set));
+        for event in &events {
+            let found = evaluator.matches_brute_force(event);
+            for told in explainer.explain(event, Which::All).rules {
+                let when = &told.conditions[0];
+                let shown = format!("{} of {event:?}: {when:?}", rules[told.ix.0 as usize].0);
+                prop_assert_eq!(when.holds, found.when.contains(&told.ix), "{}", &shown);
+                prop_assert_eq!(told.matches, when.holds, "{}", &shown);
+                if let Some(clear) = told.conditions.get(1) {
+                    prop_assert_eq!(clear.holds, found.clear.contains(&told.ix), "{}", &shown);
+                }
+                if let Some(change) = &told.change {
+                    prop_assert!(!told.matches && (1..=2).contains(&change.len()), "{}", &shown);
+                    let after = evaluator.matches_brute_force(&changed(event, change));
+                    prop_assert!(after.when.contains(&told.ix), "{} with {:?}", &shown, change);
+                }
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 mod alone;
 pub mod clock;
 pub mod config;
+mod config_schema;
 pub mod dispatch;
 pub mod gather;
 mod group;
@@ -18,5 +19,6 @@ pub mod source;
 pub mod stepping;
 
 pub use config::{Config, ConfigError, secret};
+pub use config_schema::config_schema;
 pub use live::{Live, Parts, Sets, open_store, sqlite_path, store_url};
 pub use metrics::Metrics;

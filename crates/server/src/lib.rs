@@ -13,6 +13,7 @@ mod events;
 mod extract;
 mod halts;
 mod incidents;
+mod inputs;
 mod listen;
 mod metrics;
 mod offsets;
@@ -143,6 +144,7 @@ pub fn router(
         .route("/api/v1/cis", get(cmdb::list))
         .route("/api/v1/dead-letters", get(status::dead_letters))
         .route("/api/v1/audit", get(status::audit))
+        .route("/api/v1/inputs", get(inputs::show))
         .route("/metrics", get(metrics::metrics))
         .route("/health", get(status::health))
         .route("/ready", get(status::ready))

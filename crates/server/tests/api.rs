@@ -300,3 +300,16 @@ fn every_route_is_documented() {
         assert!(named, "{path}");
     }
 }
+
+#[tokio::test]
+async fn an_input_is_asked_for_the_steps_that_it_made() {
+    let house = House::filled();
+    let found = house.get("/api/v1/inputs?id=kafka%7C1").await.is(200).json();
+    let steps: Vec<&str> = found["steps"].as_array().unwrap().iter().map(|r| r["step"].as_str().unwrap()).collect();
+    assert_eq!((steps.first(), &found["rows"]), (Some(&"incident_opened"), &json!(steps.len())));
+    for (query, looked) in [("id=kafka%7C2", steps.len()), ("id=kafka%7C1&scope=elsewhere", 0)] {
+        let found = house.get(&format!("/api/v1/inputs?{query}")).await.is(200).json();
+        assert_eq!(found, json!({"steps": [], "rows": looked}), "{query}");
+    }
+    house.get("/api/v1/inputs").await.is(400);
+}

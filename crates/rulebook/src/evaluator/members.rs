@@ -52,7 +52,7 @@ pub(crate) fn conditions_of(rule: &Rule) -> Vec<(Purpose, ExprIx)> {
 }
 
 /// What a condition implies: for `absent` any status is a sign of life.
-pub(super) fn implied(rule: &Rule, purpose: Purpose, ast: &AST) -> Implied {
+pub(crate) fn implied(rule: &Rule, purpose: Purpose, ast: &AST) -> Implied {
     let is_absent = matches!(rule.pattern, Pattern::Absent { .. });
     match purpose {
         _ if check::mentions_status(ast) => Implied::Nothing,

@@ -1,6 +1,6 @@
 //! From Rhai's syntax tree to the pure subset. What is not in it stays with Rhai.
 
-use rhai::{AST, ASTFlags, BinaryExpr, Expr, FnCallExpr, Position, Stmt};
+use rhai::{AST, ASTFlags, ASTNode, BinaryExpr, Expr, FnCallExpr, Position, Stmt};
 
 use super::sandbox::constant;
 use crate::condition::{Cond, Kinds, Lit, Term, Where};
@@ -366,6 +366,28 @@ pub(crate) fn literal(expr: &Expr) -> Option<Lit> {
         },
         _ => None,
     }
+}
+
+/// The fields of the event that an expression reads, and the values that are written in it; each once.
+pub(crate) fn read_and_written(ast: &AST) -> (Vec<Path>, Vec<Lit>) {
+    let (mut paths, mut literals): (Vec<Path>, Vec<Lit>) = (Vec::new(), Vec::new());
+    ast.walk(&mut |nodes: &[ASTNode<'_>]| {
+        let Some(ASTNode::Expr(expr)) = nodes.last() else { return true };
+        let named = match expr {
+            Expr::FnCall(call, _) => match function(call, "label") {
+                Some(Expr::StringConstant(name, _)) => Some(Path::Label(name.to_string())),
+                _ => None,
+            },
+            _ => chain(expr).filter(|chain| chain.head == "event").and_then(|chain| {
+                let names: Vec<&str> = chain.names().iter().map(|(name, _)| *name).collect();
+                Path::of(&names)
+            }),
+        };
+        paths.extend(named.filter(|path| !paths.contains(path)));
+        literals.extend(literal(expr).filter(|lit| !literals.contains(lit)));
+        true
+    });
+    (paths, literals)
 }
 
 #[cfg(test)]

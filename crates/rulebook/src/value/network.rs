@@ -34,6 +34,11 @@ impl Network {
         Ok(network)
     }
 
+    /// The lowest address in it.
+    pub(crate) fn first(&self) -> IpAddr {
+        self.address
+    }
+
     /// Whether the text is an address in it. An IPv4 address written as IPv6 (`::ffff:10.0.0.1`) counts as IPv4.
     pub(crate) fn holds(&self, text: &str) -> bool {
         let Ok(address) = text.parse::<IpAddr>() else { return false };
