@@ -255,7 +255,8 @@ fn explain_tells_for_each_event_of_a_file_what_failed_and_what_would_match() {
         let events = report["events"].as_array().unwrap();
         assert_eq!((events.len(), &events[0]["event"]["id"], &events[0]["line"]), (1, &"b".into(), &4.into()));
         assert_eq!((&events[0]["rules"][0]["rule"], &events[0]["rules"][0]["matches"]), (&"call".into(), &true.into()));
-        assert_eq!(report["undecodable"][0]["line"], 3);
+        let elsewhere = usize::from(!chosen.contains(&"--line"));
+        assert_eq!(report["undecodable"].as_array().unwrap().len(), elsewhere);
     }
     let report = json_of(&explain(&["a", "--events", "calls.jsonl", "--json", "--rule", "desk/call"]));
     let rule = &report["events"][0]["rules"][0];

@@ -23,7 +23,9 @@ pub(super) fn of_file(args: &ExplainArgs, file: &Path, id: Option<&str>) -> Outc
     let all = read.events.len();
     read.events.retain(|placed| id.is_none_or(|id| placed.event.id.as_deref() == Some(id)));
     read.events.retain(|placed| args.line.is_none_or(|line| placed.line == line));
-    if read.events.is_empty() && all > 0 {
+    read.undecodable.retain(|(at, _)| args.line.is_none_or(|line| *at == line));
+    let is_told_why = args.line.is_some() && !read.undecodable.is_empty();
+    if read.events.is_empty() && all > 0 && !is_told_why {
         let which = id.map_or_else(|| format!("in line {}", args.line.unwrap_or_default()), |id| format!("with the id {id:?}"));
         bail!("none of the {all} events of {} is {which}", file.display());
     }
