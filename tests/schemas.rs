@@ -41,7 +41,8 @@ fn collect(folder: &Path, into: &mut Vec<PathBuf>) {
 /// The files of the project that are of one kind, each with its text; those in documents, too.
 fn shipped() -> Vec<(&'static str, String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut paths = vec![root.join("deploy/paramedic.yaml"), root.join("README.md"), root.join("docs/rulebooks.md")];
+    let mut paths =
+        ["deploy/paramedic.yaml", "README.md", "docs/rulebooks.md", "docs/patterns.md"].map(|p| root.join(p)).to_vec();
     for folder in ["rules", "crates/cli/demo/rules"] {
         collect(&root.join(folder), &mut paths);
     }
