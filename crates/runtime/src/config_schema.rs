@@ -65,6 +65,7 @@ mod tests {
         assert_eq!(told("/properties/cluster"), default.cluster);
         assert_eq!(told("/properties/data"), default.data.to_str().unwrap());
         assert_eq!(told("/properties/rules"), default.rules.to_str().unwrap());
+        assert_eq!(told("/properties/rules_watch"), default.rules_watch);
         assert_eq!(told("/properties/listen"), default.listen);
         assert_eq!(told("/definitions/limits/properties/open_incidents"), default.limits.open_incidents);
         assert_eq!(told("/definitions/limits/properties/max_action_age"), default.limits.max_action_age.to_string());

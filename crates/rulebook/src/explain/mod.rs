@@ -247,7 +247,7 @@ fn held(part: &Conjunct, runtime: &mut Runtime, event: &OwnedEvent, lazy: &mut L
         (Some(native), _) => Ok(native.holds(event)),
         (None, Some(script)) => {
             let named = Named { visible: &[], bound: Bindings::none(), own_incident: false };
-            runtime.condition_with(script, event, lazy, named)
+            runtime.condition_with(script, event, lazy, named).map_err(|fault| fault.why)
         }
         (None, None) => Err("it cannot be compiled".to_owned()),
     };
