@@ -9,7 +9,7 @@ use paramedic_rulebook::explain::{Explainer, Held, Which};
 use paramedic_rulebook::{GRANTS, load_all_words};
 
 fn explainer(rules: &str) -> Explainer {
-    let grants = serde_json::to_string(&Grants::AsAsked).unwrap();
+    let grants = serde_json::to_string(&Grants::AsAsked).unwrap_or_default();
     let book = format!("rulebook: r\nautonomy: auto\nrules:\n{rules}");
     let loaded = load_all_words(&BTreeMap::from([("r.yaml".to_owned(), book.clone()), (GRANTS.to_owned(), grants)]));
     let shown: String = loaded.diagnostics.iter().map(|d| format!("{d}\n")).collect();

@@ -42,6 +42,7 @@ fn members(rules: &[(String, String, String)]) -> String {
 }
 
 /// An event with what an explanation says would have to be different.
+#[allow(clippy::unwrap_used, reason = "what is no field ends the test")]
 fn changed(event: &Event<'static>, changes: &[FieldChange]) -> Event<'static> {
     let mut event = event.clone();
     for FieldChange { field, to, .. } in changes {
