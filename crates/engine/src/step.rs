@@ -167,6 +167,7 @@ impl Engine {
         self.sets.retain(|set, _| used.contains(set));
         self.waiting.retain(|set, _| used.contains(set));
         self.upon.retain(|set, _| used.contains(set));
+        self.suppressing.retain(|set, _| used.contains(set));
     }
 
     /// Whether a rule set is known.
