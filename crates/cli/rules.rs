@@ -15,11 +15,25 @@ use crate::operate::{items, print};
 use crate::show::text;
 use crate::{Done, Outcome};
 
-/// Every YAML file below the paths.
+/// What stands beside a rulebook and belongs to it.
+const BESIDE: [&str; 2] = ["playbooks.yaml", "site.yaml"];
+
+/// Every YAML file below the paths. With a single file come the catalogue and the site file of its folder, unless others
+/// are named.
 pub(crate) fn read(paths: &[PathBuf]) -> anyhow::Result<BTreeMap<String, String>> {
+    let read = |path: &Path| paramedic_runtime::rules::read_folder(path).map_err(anyhow::Error::msg);
     let mut files = BTreeMap::new();
     for path in paths {
-        files.extend(paramedic_runtime::rules::read_folder(path).map_err(anyhow::Error::msg)?);
+        files.extend(read(path)?);
+    }
+    for path in paths.iter().filter(|path| path.is_file()) {
+        for name in BESIDE {
+            let is_named = files.keys().any(|file| Path::new(file).file_name().is_some_and(|f| f == name));
+            let beside = path.with_file_name(name);
+            if !is_named && beside.is_file() {
+                files.extend(read(&beside)?);
+            }
+        }
     }
     Ok(files)
 }
