@@ -295,6 +295,9 @@ pub enum Mark {
         incident: Id,
         /// The event's time.
         time: Timestamp,
+        /// Where rules share its key: whose match it was, by position.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        share: Option<usize>,
     },
     /// A timer is set, or moved.
     TimerSet {

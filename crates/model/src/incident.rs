@@ -237,6 +237,15 @@ pub struct Share {
     pub by: Vec<Value>,
     /// Its own recovery was seen since it last matched.
     pub cleared: bool,
+    /// The latest `time` of an event for which it matched: older ones are no evidence of its recovery.
+    pub condition_at: Timestamp,
+}
+
+impl Share {
+    /// The id under which alerts count for it.
+    pub fn id(&self, incident: Id) -> Id {
+        Id::of(&serde_json::json!(["share", incident, self.rulebook, self.rule, self.by]))
+    }
 }
 
 /// How many contributing rules an incident remembers; further ones do not hold it open.

@@ -76,6 +76,19 @@ pub struct May {
     pub environments: Vec<String>,
 }
 
+impl May {
+    /// What it does not name of a run, if anything.
+    pub fn refuses(&self, playbook: &str, class: &str, environment: &str) -> Option<String> {
+        if !self.playbooks.iter().any(|p| p == playbook) {
+            return Some(format!("playbook {playbook}"));
+        }
+        if !self.ci_classes.iter().any(|c| c == class) {
+            return Some(format!("class {class}"));
+        }
+        (!self.environments.iter().any(|e| e == environment)).then(|| format!("environment {environment:?}"))
+    }
+}
+
 /// One file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rulebook {

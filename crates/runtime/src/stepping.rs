@@ -189,9 +189,13 @@ impl Stepper {
         match &entry.body {
             InboxBody::RulebooksPublished(set) => {
                 point("rules.published");
-                if let Some(set) = self.sets.get(*set) {
-                    self.shard.learn(set);
-                }
+                // Nothing may be decided under rules that cannot be read: the shard stops before this, and tries again.
+                let Some(found) = self.sets.get(*set) else {
+                    let why =
+                        format!("the rule set {set} was published, and cannot be read here: is this engine too old?");
+                    return Err(StoreError::Other(why));
+                };
+                self.shard.learn(found);
             }
             InboxBody::Operator { act: OperatorAct::Rewind { position, to, .. }, .. } => {
                 if self.positions.contains_key(position) && Lane::from_name(position).is_none() {

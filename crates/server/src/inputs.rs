@@ -45,6 +45,9 @@ pub(crate) async fn show(
                 looked += rows.len() as u64;
                 let of_input = |row: &HistoryRow| row.input == id;
                 steps.extend(rows.into_iter().filter(of_input).take(MOST - steps.len()));
+                if steps.len() >= MOST {
+                    return Ok((looked, steps));
+                }
             }
         })
         .await?;

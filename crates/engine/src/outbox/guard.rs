@@ -141,15 +141,8 @@ fn grant(run: &Run, input: &GuardInput<'_>) -> Says {
         return deny(format!("{} has autonomy {}", book.name, autonomy.name()));
     }
     let environment = run.target.environment.as_deref().unwrap_or("");
-    let may = &book.may;
-    if !may.playbooks.contains(&run.playbook) {
-        return deny(format!("`may` of {} does not name playbook {}", book.name, run.playbook));
-    }
-    if !may.ci_classes.contains(&run.target.class) {
-        return deny(format!("`may` of {} does not name class {}", book.name, run.target.class));
-    }
-    if !may.environments.iter().any(|e| e == environment) {
-        return deny(format!("`may` of {} does not name environment {environment:?}", book.name));
+    if let Some(what) = book.may.refuses(&run.playbook, &run.target.class, environment) {
+        return deny(format!("`may` of {} does not name {what}", book.name));
     }
     if let Some(line) = input.set.grants.for_rulebook(&book.name) {
         let names = |list: &Option<Vec<String>>, what: &str| list.as_ref().is_none_or(|l| l.iter().any(|x| x == what));
@@ -201,10 +194,15 @@ fn concurrency(run: &Run, input: &GuardInput<'_>) -> Says {
 fn overtaken(page: &Page, input: &GuardInput<'_>) -> Says {
     match input.incident {
         None => allow("its incident is not in the store yet"),
-        Some(_) if page.step.starts_with("undo/") => allow("somebody must know that it was not taken back"),
+        Some(_) if page.step.starts_with("undo/") || page.step.starts_with("rollback/") => {
+            allow("somebody must know that it was not taken back")
+        }
         Some(i) if !i.state.is_open() => deny(format!("its incident is {}", i.state.name())),
         Some(i) if i.acknowledged.is_some() && page.reason.starts_with("nobody acknowledged") => {
             deny("it was acknowledged meanwhile")
+        }
+        Some(i) if page.step.starts_with("approve/") && i.plan.current.is_none() => {
+            deny("nothing waits for approval any more")
         }
         Some(_) => allow("its incident is open"),
     }

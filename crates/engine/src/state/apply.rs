@@ -230,8 +230,11 @@ impl State {
                     }
                 }
             }
-            Mark::Matched { incident, time } => {
+            Mark::Matched { incident, time, share } => {
                 if let Some(i) = self.incidents.get_mut(incident) {
+                    if let Some(share) = share.and_then(|at| i.shares.get_mut(at)) {
+                        share.condition_at = share.condition_at.max(*time);
+                    }
                     i.matched += 1;
                     i.condition_at = i.condition_at.max(*time);
                     self.dirty.incidents.insert(*incident, None);

@@ -1,22 +1,34 @@
 //! Remedies that wait for a person: who is asked, and what follows when nobody answers.
 
-use paramedic_model::{Id, RunState, TimerKind};
+use paramedic_model::{Id, Page, RunState, TimerKind};
 use paramedic_rulebook::{Approve, EscalateAt, Otherwise};
 
 use super::{Cx, actor};
 use crate::decision::Step;
 
 impl Cx<'_> {
-    /// Asks whom the remedy names, for as long as it says. A remedy that names nobody waits without an end.
+    /// Asks whom the remedy names. A remedy that names nobody waits without an end.
     pub(super) fn ask_for_approval(&mut self, run: Id, index: usize) {
         let Some((incident, approve)) = self.approve_of(run) else { return };
         let Some((run, of)) = self.state.runs.get(&run).zip(self.state.incidents.get(&incident)) else { return };
-        let id = run.id;
-        let reason = format!("may {} run on {}? `paramedic approve {id}`", run.playbook, run.target.name);
+        let reason = format!("may {} run on {}? `paramedic approve {}`", run.playbook, run.target.name, run.id);
         let page = self.new_page(of, format!("approve/{index}"), &approve.by, &reason);
         let who = self.rule_of(of).map_or_else(|| "engine".to_owned(), |(set, rule)| actor(&set, &rule));
         self.step(Step::PageDecided { page: Box::new(page) }, &who, format!("{}: {reason}", approve.by));
-        self.set_timer(incident, TimerKind::Approval { run: id }, self.now.plus(approve.within));
+    }
+
+    /// A page was reported. If it asks for approval, the time to answer begins: nobody could have answered before.
+    pub(super) fn wait_for_approval(&mut self, incident: Id, page: Id) {
+        let Some(of) = self.state.incidents.get(&incident) else { return };
+        let Some(run) = self.state.current_run(of).filter(|r| r.state == RunState::Proposed) else { return };
+        let (run, step) = (run.id, run.step.clone());
+        let Some((_, approve)) = self.approve_of(run) else { return };
+        let Some(index) = super::remedy::index(&step) else { return };
+        let asked = Page::id_of(incident, &format!("approve/{index}"), of.plan.round, &approve.by);
+        let timer = TimerKind::Approval { run };
+        if page == asked && !self.state.timers.contains_key(&timer.id(incident)) {
+            self.set_timer(incident, timer, self.now.plus(approve.within));
+        }
     }
 
     fn approve_of(&self, run: Id) -> Option<(Id, Approve)> {
@@ -46,7 +58,7 @@ impl Cx<'_> {
             Otherwise::Stop => {}
             Otherwise::Escalate => match self.escalates_at(id, EscalateAt::ApprovalExpired) {
                 true => self.escalate_on(id, EscalateAt::ApprovalExpired, &format!("/{run}"), &why),
-                false => self.page_own(id, &why),
+                false => self.page_own(id, &format!("own/approval/{run}"), &why),
             },
         }
         self.step(Step::RemediesFailed { incident: id }, "engine", why);

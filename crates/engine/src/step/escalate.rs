@@ -115,9 +115,9 @@ impl Cx<'_> {
     }
 
     /// Tells whoever is told where nobody is named.
-    pub(super) fn page_own(&mut self, id: Id, reason: &str) {
+    pub(super) fn page_own(&mut self, id: Id, step: &str, reason: &str) {
         let Some(incident) = self.state.incidents.get(&id) else { return };
-        let page = self.new_page(incident, "escalate/0".to_owned(), "default", reason);
+        let page = self.new_page(incident, step.to_owned(), "default", reason);
         self.step(Step::PageDecided { page: Box::new(page) }, "engine", format!("default: {reason}"));
     }
 

@@ -27,9 +27,10 @@ impl Cx<'_> {
         // An incident ends by the rule that it was opened under; where rules share its key, by all of them.
         let opener =
             incident.set == set.digest && incident.rule == rule.name && incident.rulebook == set.rulebook_of(rule).name;
-        if !opener && incident.shares.is_empty() {
+        if !opener && (incident.shares.is_empty() || step.is_some()) {
             return;
         }
+        let since = self.share_of(incident, &which).map_or(incident.condition_at, |share| share.condition_at);
         let id = incident.id;
         if let Some(step) = step {
             let under_way = self.state.current_run(incident).is_some_and(|r| r.step == super::remedy::path(step));
@@ -37,7 +38,7 @@ impl Cx<'_> {
                 return;
             }
         }
-        if event.time >= incident.condition_at && self.has_cleared(id, &which, &event.type_) {
+        if event.time >= since && self.has_cleared(id, &which, &event.type_) {
             self.on_evidence(id, event, event.time);
         }
     }
@@ -85,7 +86,9 @@ impl Cx<'_> {
         if self.state.current_run(incident).is_some_and(waits_for_report) {
             return;
         }
-        if let Some(evidence) = incident.evidence.clone() {
+        if let Some(evidence) = incident.evidence.clone()
+            && self.all_have_cleared(id)
+        {
             self.resolve_by_evidence(id, evidence);
         }
     }

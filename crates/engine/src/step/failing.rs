@@ -135,9 +135,7 @@ impl Cx<'_> {
         let id = self.failing_id(set, rule, of);
         let known = self.state.windows.get(&id);
         let (opened, before) = match known.map(|w| (w.opened, w.touched, &w.body)) {
-            Some((opened, touched, WindowBody::Failing { times, .. }))
-                if of == Of::Work || self.now.since(touched) <= IN_A_ROW =>
-            {
+            Some((opened, touched, WindowBody::Failing { times, .. })) if self.now.since(touched) <= IN_A_ROW => {
                 (opened, *times)
             }
             _ => (self.now, 0),

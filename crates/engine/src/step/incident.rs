@@ -15,6 +15,8 @@ use crate::decision::{Mark, Step};
 
 /// The rulebook that the engine's own incidents name.
 pub(super) const OWN_RULEBOOK: &str = "paramedic";
+/// The step of the page that tells of one of the engine's own incidents.
+pub(super) const OWN_PAGE: &str = "escalate/0";
 /// Incidents that are not closed yet, resolved ones among them, may be so many times as many as open ones.
 const KEPT_PER_OPEN: usize = 2;
 
@@ -38,7 +40,7 @@ impl Cx<'_> {
             Some(incident) if incident.state.is_open() => self.on_match_again(incident.id, hit, which),
             _ if !self.is_wanted(which, hit) => return self.ignore("not wanted: only_if"),
             Some(incident) if self.may_reopen(&incident, rule) => self.reopen(&incident, hit, which),
-            _ => self.open(hit, set, rule, which.by.clone(), key),
+            _ => self.open(hit, which, key),
         }
         self.act(which, hit);
     }
@@ -68,6 +70,7 @@ impl Cx<'_> {
     pub(super) fn contribute_to_key(&mut self, which: &Which, hit: Hit<'_>) {
         if let Some(id) = self.open_incident_of(which, hit) {
             self.join(id, hit.alert, &actor(&which.set, which.rule()));
+            self.hold_share(id, hit.alert, which);
         }
     }
 
@@ -108,7 +111,7 @@ impl Cx<'_> {
         let reason = format!("it came back {gone} after it was resolved");
         self.move_to(id, IncidentMove::Reopen, &who, reason, None);
         self.share_in(id, hit, which, &who);
-        self.contribute(id, hit, &who);
+        self.contribute(id, hit, which, &who);
         self.raise(id, hit.event, &who);
         self.begin_work(id, "it came back");
     }
@@ -138,8 +141,9 @@ impl Cx<'_> {
         Ok(Id::of(&json!(["key", self.scope, parts, shadow])))
     }
 
-    fn open(&mut self, hit: Hit<'_>, set: &RuleSet, rule: &Rule, by: Vec<Value>, correlation_key: Id) {
+    fn open(&mut self, hit: Hit<'_>, which: &Which, correlation_key: Id) {
         let Hit { event, alert, .. } = hit;
+        let (set, rule, by) = (&*which.set, which.rule(), which.by.clone());
         let Some(spec) = &rule.incident else { return };
         let limit = self.engine.limits.open_incidents;
         if self.state.open >= limit {
@@ -153,7 +157,7 @@ impl Cx<'_> {
         let who = actor(set, rule);
         let incident = Incident {
             alerts: Vec::from_iter((alert.source != OWN_RULEBOOK).then(|| alert.clone())),
-            shares: Vec::from_iter(spec.key.as_ref().map(|_| share_of(set, rule, &by, false))),
+            shares: Vec::from_iter(spec.key.as_ref().map(|_| share_of(which, event.time))),
             ..self.new_incident(hit, set, rule, spec, by, correlation_key)
         };
         let id = incident.id;
@@ -163,7 +167,7 @@ impl Cx<'_> {
             (None, _) => rule.name.clone(),
         };
         self.step(Step::IncidentOpened { incident: Box::new(incident) }, &who, reason);
-        self.contribute(id, hit, &who);
+        self.contribute(id, hit, which, &who);
         self.begin_work(id, "it was opened");
     }
 
@@ -250,7 +254,7 @@ impl Cx<'_> {
         };
         let id = incident.id;
         self.step(Step::IncidentOpened { incident: Box::new(incident) }, "engine", reason);
-        self.page_own(id, reason);
+        self.page_own(id, OWN_PAGE, reason);
     }
 
     /// What every incident begins as.
@@ -293,9 +297,11 @@ impl Cx<'_> {
         }
     }
 
-    fn contribute(&mut self, incident: Id, hit: Hit<'_>, who: &str) {
-        self.mark(Mark::Matched { incident, time: hit.event.time });
+    fn contribute(&mut self, incident: Id, hit: Hit<'_>, which: &Which, who: &str) {
+        let share = self.state.incidents.get(&incident).and_then(|i| self.share_at(i, which));
+        self.mark(Mark::Matched { incident, time: hit.event.time, share });
         self.join(incident, hit.alert, who);
+        self.hold_share(incident, hit.alert, which);
     }
 
     fn join(&mut self, incident: Id, alert: &AlertKey, who: &str) {
@@ -319,11 +325,11 @@ impl Cx<'_> {
 
     fn on_match_again(&mut self, id: Id, hit: Hit<'_>, which: &Which) {
         let (event, who) = (hit.event, actor(&which.set, which.rule()));
-        self.share_in(id, hit, which, &who);
-        self.contribute(id, hit, &who);
+        let rejoined = self.share_in(id, hit, which, &who);
+        self.contribute(id, hit, which, &who);
         self.raise(id, event, &who);
         let seen = self.state.incidents.get(&id).and_then(|i| i.evidence.as_ref());
-        if seen.is_some_and(|e| event.time >= e.time) {
+        if seen.is_some_and(|e| rejoined || event.time >= e.time) {
             self.step(Step::EvidenceLost { incident: id }, &who, "the condition came back");
             self.drop_timer(id, &TimerKind::Hold);
             self.go_on(id);

@@ -134,6 +134,13 @@ impl Cx<'_> {
             Autonomy::Auto if step.approve.is_some() => RunState::Proposed,
             Autonomy::Auto => RunState::Pending,
         };
+        // Nobody is asked about what may not be run.
+        if state == RunState::Proposed {
+            let (book, environment) = (set.rulebook_of(rule), target.environment.as_deref().unwrap_or(""));
+            if let Some(what) = book.may.refuses(&playbook.name, &target.class, environment) {
+                return Err(format!("`may` of {} does not name {what}", book.name));
+            }
+        }
         let ordered = Ordered { part: Part::Remedy(index), round: incident.plan.round, playbook, target, parameters };
         Ok(self.new_run(incident, set, rule, ordered, state))
     }

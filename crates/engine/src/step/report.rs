@@ -102,6 +102,11 @@ impl Cx<'_> {
             return self.on_undo_unknown(run);
         }
         let why = "nobody knows whether the run happened";
+        if matches!(Part::of(&run.step), Some(Part::Rollback(_)))
+            && !self.escalates_at(incident, EscalateAt::RunUnknown)
+        {
+            self.page_own(incident, &format!("own/{}", run.step), why);
+        }
         self.escalate_on(incident, EscalateAt::RunUnknown, &format!("/{}", run.step), why);
         let awaited = self.state.incidents.get(&incident).is_some_and(|i| i.plan.current == Some(run.id));
         // What takes back is not shown to have worked by recovery.
@@ -131,5 +136,6 @@ impl Cx<'_> {
         if first {
             self.start_unacknowledged(id);
         }
+        self.wait_for_approval(id, report.page);
     }
 }

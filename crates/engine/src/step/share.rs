@@ -1,16 +1,16 @@
 //! Incidents whose `key` rules share: all of them contribute, and it is over when each has cleared.
 
-use paramedic_model::{Id, Incident, Share};
-use paramedic_rulebook::{Ctx, Rule, RuleSet};
-use serde_json::Value;
+use paramedic_model::{AlertKey, Id, Incident, Share, Timestamp, incident::MAX_SHARES};
+use paramedic_rulebook::{Ctx, Rule};
 
 use super::Cx;
 use super::pattern::{Hit, Which};
-use crate::decision::Step;
+use crate::decision::{Mark, Step};
 
 /// What a rule contributes for one value of its `by`.
-pub(super) fn share_of(set: &RuleSet, rule: &Rule, by: &[Value], cleared: bool) -> Share {
-    Share { rulebook: set.rulebook_of(rule).name.clone(), rule: rule.name.clone(), by: by.to_vec(), cleared }
+pub(super) fn share_of(which: &Which, condition_at: Timestamp) -> Share {
+    let (rulebook, rule) = (which.book().to_owned(), which.rule().name.clone());
+    Share { rulebook, rule, by: which.by.clone(), cleared: false, condition_at }
 }
 
 fn is_of(share: &Share, which: &Which) -> bool {
@@ -19,29 +19,34 @@ fn is_of(share: &Share, which: &Which) -> bool {
 
 impl Cx<'_> {
     /// The rule matched: it contributes from here on, with its impact and urgency where they are higher, and with whom
-    /// it assigns where nobody has the incident yet.
-    pub(super) fn share_in(&mut self, id: Id, hit: Hit<'_>, which: &Which, who: &str) {
-        let Some(spec) = &which.rule().incident else { return };
-        let Some(incident) = self.state.incidents.get(&id) else { return };
+    /// it assigns where nobody has the incident yet. Whether it did not before.
+    pub(super) fn share_in(&mut self, id: Id, hit: Hit<'_>, which: &Which, who: &str) -> bool {
+        let Some(spec) = &which.rule().incident else { return false };
+        let Some(incident) = self.state.incidents.get(&id) else { return false };
         if spec.key.is_none() || incident.shares.is_empty() {
-            return;
+            return false;
         }
-        let known = incident.shares.iter().find(|share| is_of(share, which));
+        let known = self.share_of(incident, which);
         if known.is_some_and(|share| !share.cleared) {
-            return;
+            return false;
         }
         let is_new = known.is_none();
+        if is_new && incident.shares.len() >= MAX_SHARES {
+            self.ignore("too many contributing rules");
+            return false;
+        }
         let (severity, impact, urgency) = (incident.severity, incident.impact, incident.urgency);
-        let share = share_of(&which.set, which.rule(), &which.by, false);
+        let share =
+            known.map_or_else(|| share_of(which, hit.event.time), |known| Share { cleared: false, ..known.clone() });
         let reason = format!("{} shares its key", share.rule);
         self.step(Step::RuleContributes { incident: id, share, assign: spec.assign.clone() }, who, reason);
         if !is_new {
-            return;
+            return true;
         }
         let names = self.bindings(hit.names);
         let about = self.about_of(which.rule(), &which.set, hit).ok();
         let ctx = Ctx { names: &names, ..Ctx::of(hit.event, about, &self.state.cmdb, self.now) };
-        let Some(evaluator) = self.evaluator(which.set.digest) else { return };
+        let Some(evaluator) = self.evaluator(which.set.digest) else { return true };
         let mut evaluator = evaluator.borrow_mut();
         let wanted = |field: Option<_>, now| match field {
             Some(level) => std::cmp::min(level, now),
@@ -53,6 +58,29 @@ impl Cx<'_> {
         if (more_impact, more_urgency) != (impact, urgency) {
             let step = Step::IncidentRaised { incident: id, severity, impact: more_impact, urgency: more_urgency };
             self.step(step, who, format!("{} says so", which.rule().name));
+        }
+        true
+    }
+
+    /// What the rule contributes to an incident.
+    pub(super) fn share_of<'i>(&self, incident: &'i Incident, which: &Which) -> Option<&'i Share> {
+        incident.shares.iter().find(|share| is_of(share, which))
+    }
+
+    /// And where it stands among them.
+    pub(super) fn share_at(&self, incident: &Incident, which: &Which) -> Option<usize> {
+        incident.shares.iter().position(|share| is_of(share, which))
+    }
+
+    /// A rule that clears by its alerts has cleared when those that are its own have ended.
+    pub(super) fn hold_share(&mut self, incident: Id, alert: &AlertKey, which: &Which) {
+        if which.rule().clear.is_some() {
+            return;
+        }
+        let Some(of) = self.state.incidents.get(&incident) else { return };
+        let Some(share) = self.share_of(of, which).map(|share| share.id(incident)) else { return };
+        if self.state.alerts.get(alert).is_some_and(|a| a.is_open() && !a.incidents.contains(&share)) {
+            self.mark(Mark::AlertCounts { alert: alert.clone(), incident: share });
         }
     }
 
@@ -71,14 +99,13 @@ impl Cx<'_> {
         self.all_have_cleared(id)
     }
 
-    /// An alert ended. Rules that clear by their alerts have cleared when none that could end is open.
+    /// An alert ended. Rules that clear by their alerts have cleared when all of theirs have ended.
     pub(super) fn alerts_have_cleared(&mut self, id: Id) -> bool {
         let Some(incident) = self.state.incidents.get(&id) else { return false };
-        if !self.is_over_but_for_samples(incident) {
-            return false;
-        }
         let by_alerts = |share: &&Share| {
-            !share.cleared && self.rule_of_share(incident, share).is_some_and(|rule| rule.clear.is_none())
+            !share.cleared
+                && self.state.all_ended(share.id(id))
+                && self.rule_of_share(incident, share).is_some_and(|rule| rule.clear.is_none())
         };
         let shares: Vec<Share> = incident.shares.iter().filter(by_alerts).cloned().collect();
         for share in shares {
@@ -87,20 +114,13 @@ impl Cx<'_> {
         self.all_have_cleared(id)
     }
 
-    /// Samples have no end of their own: their alerts are open as long as the incident is.
-    fn is_over_but_for_samples(&self, incident: &Incident) -> bool {
-        let open = self.state.open_alerts.get(&incident.id).copied().unwrap_or(0);
-        let samples = incident.alerts.iter().filter_map(|key| self.state.alerts.get(key));
-        open == samples.filter(|alert| alert.is_open() && alert.sampled).count()
-    }
-
     fn clear_share(&mut self, incident: Id, share: Share, reason: &str) {
         let text = format!("{} has cleared: {reason}", share.rule);
         self.step(Step::RuleContributes { incident, share, assign: None }, "monitoring", text);
     }
 
     /// A rule that is no more holds nothing open.
-    fn all_have_cleared(&self, id: Id) -> bool {
+    pub(super) fn all_have_cleared(&self, id: Id) -> bool {
         let Some(incident) = self.state.incidents.get(&id) else { return false };
         incident.shares.iter().all(|share| share.cleared || self.rule_of_share(incident, share).is_none())
     }

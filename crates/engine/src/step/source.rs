@@ -4,7 +4,7 @@ use paramedic_model::{CloseCode, Id, Incident, IncidentMove, IncidentState, Time
 use serde_json::json;
 
 use super::Cx;
-use super::incident::OWN_RULEBOOK;
+use super::incident::{OWN_PAGE, OWN_RULEBOOK};
 use crate::decision::Mark;
 
 /// The rule that these incidents name.
@@ -25,12 +25,12 @@ impl Cx<'_> {
             return self.open_stopped(key, position, &reason);
         };
         match standing {
-            (id, state) if state.is_open() => self.mark(Mark::Matched { incident: id, time: self.now }),
+            (id, state) if state.is_open() => self.mark(Mark::Matched { incident: id, time: self.now, share: None }),
             (id, IncidentState::Resolved) => {
                 self.drop_timer(id, &TimerKind::Close);
                 self.move_to(id, IncidentMove::Reopen, "engine", reason.clone(), None);
-                self.mark(Mark::Matched { incident: id, time: self.now });
-                self.page_own(id, &format!("again, {reason}"));
+                self.mark(Mark::Matched { incident: id, time: self.now, share: None });
+                self.page_own(id, OWN_PAGE, &format!("again, {reason}"));
             }
             _ => self.open_stopped(key, position, &reason),
         }

@@ -77,6 +77,7 @@ impl Cx<'_> {
         };
         let Some(window) = self.state.windows.get(&suppression.window).cloned() else { return false };
         let WindowBody::Suppress { ci, until, mut held } = window.body else { return false };
+        held.retain(|id| self.state.incidents.get(id).is_some_and(|i| i.state.is_open()));
         if held.len() >= MAX_HELD {
             return false;
         }
@@ -106,7 +107,9 @@ impl Cx<'_> {
         told.dedup();
         if self.suppression_of_ci(ci).is_some() {
             for id in told {
-                self.waits_for_suppression(id);
+                if !self.waits_for_suppression(id) {
+                    self.escalations_at_open(id, "too many wait for the end of a suppression");
+                }
             }
             return;
         }

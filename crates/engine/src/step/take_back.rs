@@ -38,12 +38,20 @@ impl Cx<'_> {
             }
             return;
         }
-        let Some(incident) = self.state.incidents.get(&run.incident).filter(|i| i.state.is_open()) else { return };
+        let Some(incident) = self.state.incidents.get(&run.incident).filter(|i| i.state.is_open()) else {
+            if !succeeded {
+                self.tell_not_undone(run, &why());
+            }
+            return;
+        };
         let (id, evidence) = (incident.id, incident.evidence.clone());
+        if !succeeded {
+            self.stop_remedies(id, &why());
+        }
         match evidence {
             Some(seen) => self.hold_from(id, run, seen.at),
             None if succeeded => self.plan_next(id),
-            None => self.stop_remedies(id, &why()),
+            None => {}
         }
     }
 
@@ -52,7 +60,7 @@ impl Cx<'_> {
         self.step(Step::RemediesFailed { incident: id }, "engine", why);
         match self.escalates_at(id, EscalateAt::RemediesFailed) {
             true => self.escalate_on(id, EscalateAt::RemediesFailed, "/rollback", why),
-            false => self.page_own(id, why),
+            false => self.page_own(id, "own/rollback", why),
         }
     }
 
@@ -108,13 +116,13 @@ impl Cx<'_> {
         }
     }
 
-    /// Whether its rollback or its undo was decided.
+    /// Whether its undo was decided, or its rollback worked or may yet.
     fn is_taken_back(&self, run: &Run) -> bool {
         let Some(index) = super::remedy::index(&run.step) else { return true };
-        [Part::Rollback(index), Part::Undo(index)].iter().any(|part| {
-            let id = Run::id_of(run.incident, &part.to_string(), run.round, run.target.id);
-            self.state.runs.contains_key(&id)
-        })
+        let of =
+            |part: Part| self.state.runs.get(&Run::id_of(run.incident, &part.to_string(), run.round, run.target.id));
+        of(Part::Undo(index)).is_some()
+            || of(Part::Rollback(index)).is_some_and(|r| r.state == RunState::Succeeded || !r.state.has_ended())
     }
 
     pub(super) fn on_undo_due(&mut self, id: Id, run: Id) {
@@ -152,7 +160,8 @@ impl Cx<'_> {
         let under_way = |run: &Id| {
             let run = self.state.runs.get(run)?;
             let undoes = matches!(Part::of(&run.step), Some(Part::Undo(_)));
-            (undoes && !run.state.has_ended()).then_some(self.now)
+            let to_be_undone = || self.step_of(run).is_some_and(|step| step.undo.is_some());
+            (!run.state.has_ended() && (undoes || to_be_undone())).then_some(self.now)
         };
         runs.filter_map(|run| due(run).max(under_way(run))).max().map(|at| at.plus(CLOSE_LATER))
     }

@@ -33,6 +33,7 @@ fn asked(otherwise: &str) -> World {
     assert_eq!((w.runs(), w.pages().len()), (vec!["clean proposed".to_owned()], 1));
     let id = w.run().id;
     assert_eq!(w.pages()[0], format!("desk: may clean run on web-1? `paramedic approve {id}`"));
+    w.delivered().steps();
     w
 }
 
@@ -75,7 +76,7 @@ fn silence_is_no_consent() {
 fn an_escalation_without_a_step_for_it_tells_whoever_is_told_where_nobody_is_named() {
     let rules = asks("escalate").replace("      - { at: approval_expired, to: lead }\n", "");
     let mut w = World::new(set("auto", &rules));
-    w.event(disk("web-1", 95)).at("30m");
+    w.event(disk("web-1", 95)).delivered().at("30m");
     assert_eq!(w.pages()[1], "default: desk did not approve it within 30m");
 }
 
@@ -164,4 +165,35 @@ fn who_is_told_only_if_something_holds_is_not_told_where_it_does_not() {
         not.at("10m");
         assert_eq!((not.pages().len(), not.marks().contains("`if` does not hold")), (0, true), "{question}");
     }
+}
+
+#[test]
+fn nobody_is_asked_about_what_may_not_be_run() {
+    let mut w = World::new(super::rules::shaped(&set("auto", &asks("next")), |set| {
+        set.rulebooks[0].may.ci_classes = vec!["firewall".into()];
+    }));
+    w.event(disk("web-1", 95));
+    assert_eq!(w.steps(), "incident_opened, remedy_skipped, run_decided, -> in_progress");
+    assert_eq!((w.pages().len(), w.runs()), (0, vec!["grow pending".to_owned()]), "and the guards refuse the next");
+}
+
+#[test]
+fn the_time_to_answer_begins_when_somebody_could_have() {
+    let mut w = World::new(set("auto", &asks("next")));
+    // An hour is made up for at once, and the page goes out behind it.
+    w.event(disk("web-1", 95)).at("1h").delivered().at("1h 29m 59s");
+    assert_eq!(w.runs(), ["clean proposed"]);
+    w.at("1h 30m");
+    assert_eq!(w.runs(), ["clean cancelled", "grow pending"]);
+}
+
+#[test]
+fn a_page_that_nobody_approved_is_another_one_than_that_of_the_opening() {
+    let rules = asks("escalate").replace("{ at: approval_expired, to: lead }", "{ at: open, to: default }");
+    let mut w = World::new(set("auto", &rules));
+    w.event(disk("web-1", 95)).delivered().at("30m");
+    let pages = &w.store.scopes["default"].pages;
+    assert_eq!(pages.len(), 3, "{:?}", w.pages());
+    let ids: std::collections::BTreeSet<_> = pages.iter().map(|page| page.key("test")).collect();
+    assert_eq!(ids.len(), 3, "each has a key of its own");
 }

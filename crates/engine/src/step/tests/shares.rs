@@ -106,3 +106,47 @@ fn a_rule_that_is_no_more_holds_nothing_open() {
     w.at("2m").event(disk("web-1", 10));
     assert_eq!(w.incident().state, S::Resolved);
 }
+
+#[test]
+fn one_that_comes_late_holds_it_open_all_the_same() {
+    let rules = SHARED.replace("key: [event.ci], impact: low", "key: [event.ci], hold: 5m, impact: low");
+    let mut w = World::new(set("record", &rules));
+    w.event(disk("web-1", 95)).at("2m").event(disk("web-1", 10));
+    assert!(w.incident().evidence.is_some());
+    // Its own time is before the recovery of the other.
+    w.at("3m").event(firing("web-1").time("1m")).at("20m");
+    assert_eq!((w.incident().state, w.incident().evidence.is_some()), (S::New, false));
+    w.at("21m").event(resolved("web-1")).at("26m");
+    assert_eq!(w.incident().state, S::Resolved);
+}
+
+#[test]
+fn each_clears_by_its_own_clock() {
+    let mut w = both();
+    // The alert goes by a clock that is ahead.
+    w.at("2m").event(firing("web-1").began("2m").time("2m"));
+    w.event(disk("web-1", 10).time("90s")).event(resolved("web-1").time("3m"));
+    assert_eq!(w.incident().state, S::Resolved);
+}
+
+#[test]
+fn what_shows_one_remedys_success_is_no_clear_of_another_rule() {
+    let rules = SHARED.replace(
+        "key: [event.ci], impact: high, urgency: medium, assign: second }",
+        "key: [event.ci], impact: high }\n    remedy: [ { playbook: clean, verify: { within: 5m, when: event.type == \"disk\" && event.value < 85 } } ]",
+    );
+    let mut w = World::new(set(
+        "auto",
+        &rules
+            .replace(
+                "verify: { within: 5m, when: event.type",
+                "verify:\n          within: 5m\n          when: event.type",
+            )
+            .replace("< 85 } } ]", "< 85")
+            .replace("remedy: [ { playbook: clean, verify:\n", "remedy:\n      - playbook: clean\n        verify:\n"),
+    ));
+    w.event(disk("web-1", 95)).at("1m").event(firing("web-1"));
+    w.at("2m").report(paramedic_model::RunState::Started).at("3m").event(disk("web-1", 82));
+    assert_eq!(w.incident().state, S::InProgress);
+    assert!(w.incident().shares.iter().all(|share| !share.cleared), "{:?}", w.incident().shares);
+}

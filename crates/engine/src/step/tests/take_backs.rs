@@ -151,3 +151,32 @@ fn one_approval_covers_what_takes_it_back() {
         assert_eq!(w.run().decided_by.as_deref(), Some("ann"));
     }
 }
+
+#[test]
+fn a_rollback_that_fails_is_told_though_recovery_was_seen_and_nothing_is_tried_when_that_is_lost() {
+    let rules = rules(ROLLBACK).replace("close_after: 1h", "close_after: 1h, hold: 5m");
+    let mut w = World::new(set("auto", &rules));
+    w.event(disk("web-1", 95)).at("1m").report(R::Started).report(R::Failed).at("2m").report(R::Started);
+    w.at("3m").event(disk("web-1", 10)).at("4m").report(R::Failed);
+    assert_eq!(w.pages(), ["team: reboot on web-1 failed: said so"]);
+    w.at("5m").event(disk("web-1", 96)).at("1h");
+    assert_eq!(w.runs(), ["clean failed", "reboot failed"]);
+}
+
+#[test]
+fn a_rollback_that_fails_after_a_person_resolved_is_told() {
+    let mut w = broken("auto", ROLLBACK);
+    w.at("1m").report(R::Started).report(R::Failed).at("2m").report(R::Started).at("3m").resolve();
+    w.at("4m").report(R::Failed);
+    assert_eq!(w.pages(), ["default: reboot on web-1 failed: said so"]);
+}
+
+#[test]
+fn what_was_to_be_rolled_back_and_was_not_is_undone() {
+    let mut w = broken("auto", &format!("{ROLLBACK}\n        {UNDO}"));
+    w.at("1m").report(R::Started).report(R::Succeeded).at("6m");
+    assert_eq!(w.runs(), ["clean succeeded", "reboot pending"]);
+    w.at("7m").event(disk("web-1", 10)).at("2h 7m");
+    assert_eq!(w.runs(), ["clean succeeded", "reboot cancelled", "reboot pending"]);
+    assert_eq!(w.run().step, "undo/0");
+}
