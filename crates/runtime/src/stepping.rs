@@ -190,11 +190,12 @@ impl Stepper {
             InboxBody::RulebooksPublished(set) => {
                 point("rules.published");
                 // Nothing may be decided under rules that cannot be read: the shard stops before this, and tries again.
-                let Some(found) = self.sets.get(*set) else {
-                    let why =
-                        format!("the rule set {set} was published, and cannot be read here: is this engine too old?");
-                    return Err(StoreError::Other(why));
-                };
+                let found = self.sets.get(*set).ok_or_else(|| StoreError::Other {
+                    context: "taking a rule set that was published",
+                    cause: format!(
+                        "{set} cannot be had or does not load in this version: nothing is taken until it does"
+                    ),
+                })?;
                 self.shard.learn(found);
             }
             InboxBody::Operator { act: OperatorAct::Rewind { position, to, .. }, .. } => {
