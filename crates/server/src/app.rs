@@ -42,8 +42,10 @@ pub(crate) struct App {
     pub(crate) hook_bytes: Arc<Semaphore>,
     pub(crate) batcher: Batcher,
     pub(crate) gauges: Gauges,
-    /// One audit at a time.
-    pub(crate) auditing: Semaphore,
+    /// One walk over the history at a time.
+    pub(crate) auditing: Arc<Semaphore>,
+    /// One reload of the rules at a time: people's acts must not wait for several.
+    pub(crate) reloading: Arc<Semaphore>,
     /// Webhook requests by (source, outcome).
     pub(crate) received: Option<IntCounterVec>,
     store_calls: Arc<Semaphore>,
@@ -83,11 +85,28 @@ impl App {
             requests: Arc::new(Semaphore::new(REQUESTS)),
             hook_bytes: Arc::new(Semaphore::new(HOOK_BYTES)),
             gauges: Gauges::default(),
-            auditing: Semaphore::new(1),
+            auditing: Arc::new(Semaphore::new(1)),
+            reloading: Arc::new(Semaphore::new(1)),
             store_calls: Arc::new(Semaphore::new(STORE_CALLS)),
             started: now().as_nanos(),
             made: AtomicU64::new(0),
         }
+    }
+
+    /// As [`App::blocking`], for what is done once at a time; `busy` where it is under way. It is until the work is done,
+    /// also when nobody waits for the answer any more.
+    pub(crate) async fn alone<T: Send + 'static>(
+        self: &Arc<Self>,
+        of: &Arc<Semaphore>,
+        busy: ApiError,
+        work: impl FnOnce(&App) -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let Ok(turn) = Arc::clone(of).try_acquire_owned() else { return Err(busy) };
+        let in_turn = move |app: &App| {
+            let _turn = turn;
+            work(app)
+        };
+        self.blocking(in_turn).await
     }
 
     /// Runs what blocks (the store, the halt file) on a thread for it, so many at a time.

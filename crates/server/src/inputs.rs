@@ -29,14 +29,12 @@ pub(crate) async fn show(
     State(app): State<Arc<App>>,
     Params(query): Params<InputQuery>,
 ) -> Result<Json<Value>, ApiError> {
-    let Ok(_alone) = app.auditing.try_acquire() else {
-        return Err(ApiError::conflict("the history is being read by an audit, or by another look-up")
-            .help("ask again when it is done"));
-    };
+    let busy = ApiError::conflict("the history is being read by an audit, or by another look-up")
+        .help("ask again when it is done");
     let scope = query.scope.unwrap_or_else(|| "default".to_owned());
     let id = query.id;
     let (looked, steps) = app
-        .blocking(move |app| {
+        .alone(&app.auditing, busy, move |app| {
             let (mut from, mut looked, mut steps) = (0, 0u64, Vec::new());
             loop {
                 let rows = app.store.history_of_scope(&scope, from, CHUNK)?;

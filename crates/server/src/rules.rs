@@ -70,7 +70,8 @@ pub(crate) async fn reload(
     let Some(reload) = app.reload.clone() else {
         return Err(ApiError::not_found("this engine has no folder of rules"));
     };
-    app.blocking(move |_| {
+    let busy = ApiError::conflict("the rules are being taken again already").help("ask again in a few seconds");
+    app.alone(&app.reloading, busy, move |_| {
         let came = (reload.0)(&format!("person:{by}"), given.again);
         let status = if came.well { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
         let mut told = json!({"result": came.result, "digest": came.digest, "problems": came.problems});

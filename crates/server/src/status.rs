@@ -136,10 +136,8 @@ pub(crate) fn text_of(letter: &DeadLetter, most: usize) -> String {
 
 /// `GET /api/v1/audit`: follows the hash chain of every scope. One at a time.
 pub(crate) async fn audit(State(app): State<Arc<App>>) -> Result<Json<Value>, ApiError> {
-    let Ok(_alone) = app.auditing.try_acquire() else {
-        return Err(ApiError::conflict("an audit is under way").help("ask again when it is done"));
-    };
-    let audit = app.blocking(|app| Ok(app.store.audit()?)).await?;
+    let busy = ApiError::conflict("an audit is under way").help("ask again when it is done");
+    let audit = app.alone(&app.auditing, busy, |app| Ok(app.store.audit()?)).await?;
     let broken = audit.broken.iter();
     let broken: Vec<Value> = broken.map(|(scope, seq, why)| json!({"scope": scope, "seq": seq, "why": why})).collect();
     Ok(Json(json!({"intact": broken.is_empty(), "rows": audit.rows, "scopes": audit.scopes, "broken": broken})))

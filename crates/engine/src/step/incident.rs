@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::event::worst;
 use super::pattern::{Hit, Which};
-use super::share::share_of;
+use super::share::new_share;
 use super::{Cx, actor};
 use crate::decision::{Mark, Step};
 
@@ -157,7 +157,7 @@ impl Cx<'_> {
         let who = actor(set, rule);
         let incident = Incident {
             alerts: Vec::from_iter((alert.source != OWN_RULEBOOK).then(|| alert.clone())),
-            shares: Vec::from_iter(spec.key.as_ref().map(|_| share_of(which, event.time))),
+            shares: Vec::from_iter(spec.key.as_ref().map(|_| new_share(which, event.time))),
             ..self.new_incident(hit, set, rule, spec, by, correlation_key)
         };
         let id = incident.id;

@@ -7,8 +7,8 @@ use super::Cx;
 use super::pattern::{Hit, Which};
 use crate::decision::{Mark, Step};
 
-/// What a rule contributes for one value of its `by`.
-pub(super) fn share_of(which: &Which, condition_at: Timestamp) -> Share {
+/// What a rule contributes from its first match on, for one value of its `by`.
+pub(super) fn new_share(which: &Which, condition_at: Timestamp) -> Share {
     let (rulebook, rule) = (which.book().to_owned(), which.rule().name.clone());
     Share { rulebook, rule, by: which.by.clone(), cleared: false, condition_at }
 }
@@ -37,7 +37,7 @@ impl Cx<'_> {
         }
         let (severity, impact, urgency) = (incident.severity, incident.impact, incident.urgency);
         let share =
-            known.map_or_else(|| share_of(which, hit.event.time), |known| Share { cleared: false, ..known.clone() });
+            known.map_or_else(|| new_share(which, hit.event.time), |known| Share { cleared: false, ..known.clone() });
         let reason = format!("{} shares its key", share.rule);
         self.step(Step::RuleContributes { incident: id, share, assign: spec.assign.clone() }, who, reason);
         if !is_new {
@@ -64,7 +64,7 @@ impl Cx<'_> {
 
     /// What the rule contributes to an incident.
     pub(super) fn share_of<'i>(&self, incident: &'i Incident, which: &Which) -> Option<&'i Share> {
-        incident.shares.iter().find(|share| is_of(share, which))
+        self.share_at(incident, which).map(|at| &incident.shares[at])
     }
 
     /// And where it stands among them.
@@ -91,7 +91,7 @@ impl Cx<'_> {
         if incident.shares.is_empty() {
             return true;
         }
-        let Some(share) = incident.shares.iter().find(|share| is_of(share, which)) else { return false };
+        let Some(share) = self.share_of(incident, which) else { return false };
         if !share.cleared {
             let share = Share { cleared: true, ..share.clone() };
             self.clear_share(id, share, reason);

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::Cx;
 use super::event::key_of;
 use super::pattern::{Hit, Which};
-use crate::decision::Step;
+use crate::decision::{Mark, Step};
 
 /// So many incidents of a CI wait for the end of a suppression; of further ones people are told at once.
 const MAX_HELD: usize = 1_000;
@@ -86,7 +86,7 @@ impl Cx<'_> {
         }
         let window = Window { touched: self.now, body: WindowBody::Suppress { ci, until, held }, ..*window };
         let Suppression { why, .. } = suppression;
-        self.mark(crate::decision::Mark::WindowChanged { window: Box::new(window) });
+        self.mark(Mark::WindowChanged { window: Box::new(window) });
         let text = format!("{why}, until {until}");
         self.step(Step::Suppressed { incident: id, until, why }, "engine", text);
         true

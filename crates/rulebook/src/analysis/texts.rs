@@ -141,7 +141,7 @@ impl About {
             Test::There => always(true),
             Test::Text(_, part) if part.is_empty() => always(true),
             Test::Compared(_, lit) if lit.as_text().is_none() => always(false),
-            Test::Compared(op, lit) => match (if holds { *op } else { opposite(*op) }, lit.as_text()) {
+            Test::Compared(op, lit) => match (if holds { *op } else { op.negated() }, lit.as_text()) {
                 (Op::Eq, Some(text)) => About::Few(vec![text.to_owned()]),
                 (op, _) => About::Shape(Test::Compared(op, lit.clone()), true),
             },
@@ -153,18 +153,6 @@ impl About {
             },
             _ => About::Shape(test.clone(), holds),
         }
-    }
-}
-
-/// Of texts, which all compare with each other.
-fn opposite(op: Op) -> Op {
-    match op {
-        Op::Eq => Op::Ne,
-        Op::Ne => Op::Eq,
-        Op::Lt => Op::Ge,
-        Op::Le => Op::Gt,
-        Op::Gt => Op::Le,
-        Op::Ge => Op::Lt,
     }
 }
 

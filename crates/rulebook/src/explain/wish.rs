@@ -65,7 +65,7 @@ fn unheld(cond: &Cond, event: &OwnedEvent) -> Wishes {
 fn denied(cond: &Cond, event: &OwnedEvent) -> Wishes {
     let mut found: Wishes = match cond {
         Cond::Not(inner) => return wishes(inner, event),
-        Cond::Cmp(op, a, b) => wishes(&Cond::Cmp(negated(*op), a.clone(), b.clone()), event),
+        Cond::Cmp(op, a, b) => wishes(&Cond::Cmp(op.negated(), a.clone(), b.clone()), event),
         Cond::And(all) => all.iter().flat_map(|one| denied(one, event)).collect(),
         Cond::Or(any) => {
             any.iter().filter(|one| one.holds(event)).fold(vec![vec![]], |all, one| product(&all, &denied(one, event)))
@@ -76,17 +76,6 @@ fn denied(cond: &Cond, event: &OwnedEvent) -> Wishes {
     found.extend(paths.iter().filter(|p| p.may_be_missing()).map(|p| vec![(p.clone(), None)]));
     found.extend(paths.into_iter().map(|p| vec![(p, Some(Lit::Text(OTHER.to_owned())))]));
     found
-}
-
-const fn negated(op: Op) -> Op {
-    match op {
-        Op::Eq => Op::Ne,
-        Op::Ne => Op::Eq,
-        Op::Lt => Op::Ge,
-        Op::Le => Op::Gt,
-        Op::Gt => Op::Le,
-        Op::Ge => Op::Lt,
-    }
 }
 
 fn product(a: &Wishes, b: &Wishes) -> Wishes {

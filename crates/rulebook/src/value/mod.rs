@@ -116,6 +116,18 @@ pub(crate) enum Op {
 impl Op {
     pub(crate) const ALL: [Op; 6] = [Op::Eq, Op::Ne, Op::Lt, Op::Le, Op::Gt, Op::Ge];
 
+    /// What holds where this does not, of values that are there and compare.
+    pub(crate) const fn negated(self) -> Self {
+        match self {
+            Op::Eq => Op::Ne,
+            Op::Ne => Op::Eq,
+            Op::Lt => Op::Ge,
+            Op::Le => Op::Gt,
+            Op::Gt => Op::Le,
+            Op::Ge => Op::Lt,
+        }
+    }
+
     pub(crate) const fn sign(self) -> &'static str {
         match self {
             Op::Eq => "==",

@@ -2,20 +2,12 @@
 
 use paramedic_model::{IncidentState as S, OperatorAct, RunState as R};
 
-use super::rules::set;
+use super::rules::{full, set};
 use super::world::{World, disk};
 
 fn asks(otherwise: &str) -> String {
-    format!(
-        "
-  - rule: full
-    when: |
-      event.type == \"disk\" && event.value >= 90
-    by: [event.ci]
-    clear: |
-      event.type == \"disk\" && event.value < 80
-    incident: {{ summary: x }}
-    remedy:
+    let rest = format!(
+        "    remedy:
       - playbook: clean
         approve: {{ by: desk, within: 30m, otherwise: {otherwise} }}
       - playbook: grow
@@ -23,7 +15,8 @@ fn asks(otherwise: &str) -> String {
       - {{ at: approval_expired, to: lead }}
       - {{ at: remedies_failed, to: team }}
 "
-    )
+    );
+    full("{ summary: x }", &rest)
 }
 
 fn asked(otherwise: &str) -> World {
@@ -97,38 +90,16 @@ fn recovery_ends_the_question() {
     assert_eq!((w.incident().state, w.pages().len()), (S::Resolved, 1));
 }
 
-const GUARDED: &str = "
-  - rule: full
-    when: |
-      event.type == \"disk\" && event.value >= 90
-    by: [event.ci]
-    clear: |
-      event.type == \"disk\" && event.value < 80
-    incident: { summary: x }
-    remedy: [ { playbook: clean } ]
-    escalate: [ { at: guard_denied, to: owner } ]
-";
-
 #[test]
 fn who_wants_to_know_of_a_guard_that_refused_is_told_what_it_said() {
-    let mut w = World::new(set("auto", GUARDED));
+    let rest = "    remedy: [ { playbook: clean } ]\n    escalate: [ { at: guard_denied, to: owner } ]\n";
+    let mut w = World::new(set("auto", &full("{ summary: x }", rest)));
     w.event(disk("web-1", 95)).at("1m").report(R::Denied);
     assert_eq!(w.pages(), ["owner: said so"]);
 }
 
 fn repeats(step: &str) -> World {
-    let rules = format!(
-        "
-  - rule: full
-    when: |
-      event.type == \"disk\" && event.value >= 90
-    by: [event.ci]
-    clear: |
-      event.type == \"disk\" && event.value < 80
-    incident: {{ summary: x, urgency: low }}
-    escalate: [ {step} ]
-"
-    );
+    let rules = full("{ summary: x, urgency: low }", &format!("    escalate: [ {step} ]\n"));
     let mut w = World::new(set("record", &rules));
     w.event(disk("web-1", 95));
     w

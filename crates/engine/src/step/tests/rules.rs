@@ -65,6 +65,21 @@ pub(super) fn expr(set: &mut RuleSet, text: &str, names: &[&str]) -> ExprIx {
     ExprIx(u32::try_from(set.exprs.len() - 1).unwrap())
 }
 
+/// A rule that opens at 90 and clears below 80: its `incident`, and what follows it.
+pub(super) fn full(incident: &str, rest: &str) -> String {
+    format!(
+        "
+  - rule: full
+    when: |
+      event.type == \"disk\" && event.value >= 90
+    by: [event.ci]
+    clear: |
+      event.type == \"disk\" && event.value < 80
+    incident: {incident}
+{rest}"
+    )
+}
+
 /// An alert, and nothing else.
 pub(super) const PLAIN: &str = "
   - rule: down

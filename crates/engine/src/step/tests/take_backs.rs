@@ -2,27 +2,20 @@
 
 use paramedic_model::{CloseCode, IncidentState as S, OperatorAct, RunState as R, Verdict};
 
-use super::rules::set;
+use super::rules::{full, set};
 use super::world::{World, disk};
 
 fn rules(more: &str) -> String {
-    format!(
-        "
-  - rule: full
-    when: |
-      event.type == \"disk\" && event.value >= 90
-    by: [event.ci]
-    clear: |
-      event.type == \"disk\" && event.value < 80
-    incident: {{ summary: x, reopen: 10m, close_after: 1h }}
-    remedy:
+    let rest = format!(
+        "    remedy:
       - playbook: clean
         verify: {{ within: 5m }}
         {more}
       - playbook: grow
     escalate: [ {{ at: remedies_failed, to: team }}, {{ at: run_unknown, to: team }} ]
 "
-    )
+    );
+    full("{ summary: x, reopen: 10m, close_after: 1h }", &rest)
 }
 
 fn broken(autonomy: &str, more: &str) -> World {
