@@ -98,6 +98,21 @@ impl<'v> Chain<'v> {
         out
     }
 
+    /// The first step that tells of a run.
+    fn first_report_of(&self, run: &Value) -> Option<&Value> {
+        let mut rows = self.links.iter().flat_map(|link| &link.rows).copied();
+        rows.find(|row| text(row, "step") == "run_reported" && row["data"]["report"]["run"] == *run)
+    }
+
+    fn guards(&self, out: &mut String, run: &Value) {
+        let Some(run) = self.runs.iter().find(|known| known["id"] == *run) else { return };
+        for verdict in items(&run["outbox"], "verdicts") {
+            let says = verdict["says"].as_str().map_or_else(|| "defer".to_owned(), str::to_owned);
+            let (guard, reason) = (text(&verdict, "guard"), printable(text(&verdict, "reason")));
+            let _ = writeln!(out, "{:<19}guard {guard} says {says}: {reason}", "");
+        }
+    }
+
     /// What a step's reason does not say: a run's request and its guards, the evidence, what became of a page.
     fn details(&self, out: &mut String, row: &Value) {
         let data = &row["data"];
@@ -105,10 +120,15 @@ impl<'v> Chain<'v> {
             "run_decided" => {
                 let id = &data["run"]["id"];
                 let _ = writeln!(out, "{:<19}run {}, parameters {}", "", text(&data["run"], "id"), printable(&data["run"]["parameters"].to_string()));
-                let Some(run) = self.runs.iter().find(|run| run["id"] == *id) else { return };
-                for verdict in items(&run["outbox"], "verdicts") {
-                    let says = verdict["says"].as_str().map_or_else(|| "defer".to_owned(), str::to_owned);
-                    let _ = writeln!(out, "{:<19}guard {} says {says}: {}", "", text(&verdict, "guard"), printable(text(&verdict, "reason")));
+                // The guards are asked when it is to leave.
+                if self.first_report_of(id).is_none() {
+                    self.guards(out, id);
+                }
+            }
+            "run_reported" => {
+                let id = &data["report"]["run"];
+                if self.first_report_of(id).is_some_and(|first| first["seq"] == row["seq"]) {
+                    self.guards(out, id);
                 }
             }
             "evidence_seen" => evidence(out, &data["evidence"]),
@@ -146,6 +166,7 @@ fn cause(row: &Value) -> String {
         (Some(("person", name)), _) => format!("{name} acts"),
         (Some(("run", _)), _) => "a run is told of".to_owned(),
         (_, Some(("timer", _))) => "a time is reached".to_owned(),
+        _ if actor == "notifier" => "a page is told of".to_owned(),
         // A rule is told with its digest.
         _ if actor.contains('@') => format!("event {input}, for which {actor} held"),
         _ => format!("event {input}"),
