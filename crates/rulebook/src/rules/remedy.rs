@@ -1,0 +1,124 @@
+//! What is tried for an incident, and who is told.
+
+use std::collections::BTreeMap;
+
+use paramedic_model::Span;
+use serde_json::Value;
+
+use super::{ExprIx, Field};
+
+/// Which CI a run acts on.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TargetSpec {
+    /// The CI that the incident is about.
+    About,
+    /// The CI whose name or id the expression gives, looked up exactly.
+    Computed(ExprIx),
+}
+
+/// How a remedy is verified.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verify {
+    /// What recovery looks like, where it is not the rule's `clear`.
+    pub when: Option<ExprIx>,
+    /// From the run's report, or its timeout.
+    pub within: Span,
+    /// How long it must stay. Default 0s.
+    pub hold: Span,
+}
+
+/// One remedy step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RemedyStep {
+    /// Which playbook; it is in the catalogue and in `may`.
+    pub playbook: String,
+    /// On what.
+    pub target: TargetSpec,
+    /// Only if this holds, asked when it is its turn; false when what it asks for is unknown.
+    pub only_if: Option<ExprIx>,
+    /// Parameters.
+    pub with: BTreeMap<String, Field<Value>>,
+    /// Evidence.
+    pub verify: Verify,
+    /// A person must say yes, whatever the autonomy.
+    pub approve: Option<Approve>,
+    /// Run when this one was not verified.
+    pub rollback: Option<String>,
+    /// Run so long after this one was verified.
+    pub undo: Option<Undo>,
+}
+
+/// Who must say yes, and what follows when nobody does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Approve {
+    /// Who is asked: a name of the configuration's `notify`.
+    pub by: String,
+    /// For how long.
+    pub within: Span,
+    /// And then.
+    pub otherwise: Otherwise,
+}
+
+/// What follows when nobody approved in time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Otherwise {
+    /// The escalation's steps at `approval_expired`, and no further remedy.
+    #[default]
+    Escalate,
+    /// The next remedy.
+    Next,
+    /// No further remedy.
+    Stop,
+}
+
+/// What is taken back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Undo {
+    /// By which playbook, with the same target and parameters.
+    pub playbook: String,
+    /// After the run was verified.
+    pub after: Span,
+}
+
+/// When an escalation step is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EscalateAt {
+    /// At once.
+    Open,
+    /// So long after it was opened, and still open.
+    After(Span),
+    /// So long after somebody could have known (a page was delivered, or it was opened), and not acknowledged.
+    Unacknowledged(Span),
+    /// Every remedy was tried and none was verified.
+    RemediesFailed,
+    /// Nobody knows what became of a run.
+    RunUnknown,
+    /// Nobody approved a remedy in time.
+    ApprovalExpired,
+    /// A guard refused a run.
+    GuardDenied,
+}
+
+/// What an escalation raises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Raise {
+    /// Urgency by one.
+    Urgency,
+    /// Impact by one.
+    Impact,
+}
+
+/// One escalation step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EscalationStep {
+    /// When.
+    pub at: EscalateAt,
+    /// To whom.
+    pub to: String,
+    /// What it raises.
+    pub raise: Option<Raise>,
+    /// Only if this holds when it is due.
+    pub only_if: Option<ExprIx>,
+    /// Again after each such time, until it is acknowledged.
+    pub repeat: Option<Span>,
+}
