@@ -10,7 +10,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{Broker, EngineProcess, eventually, flush, send};
+use common::{Broker, EngineProcess, eventually, eventually_or, flush, send};
 use paramedic_store::{Claim, SqliteStore, Store as _};
 use rdkafka::producer::BaseProducer;
 use serde_json::{Value, json};
@@ -123,6 +123,31 @@ fn sighup_and_a_person_have_the_folder_taken_again() {
     let counted: f64 =
         ["published", "unchanged", "scenarios", "errors"].iter().map(|result| reloads(&engine, result)).sum();
     assert_eq!(counted, 6.0);
+}
+
+/// Another version of the program has published what this one does not know.
+#[test]
+fn rules_that_cannot_be_read_here_stop_the_shard_and_nothing_is_decided_without_them() {
+    let world = World::new();
+    write(&world, "versioned.yaml", &versioned(1));
+    let mut engine = EngineProcess::start(world.folder.path(), &world.webhook_config());
+    assert_eq!(opens(&engine, "host-1"), "version 1");
+    assert!(engine.stop().success());
+    let store = SqliteStore::open(&world.data().join("paramedic.db")).unwrap();
+    let later = versioned(2).replace("    incident:", "    hologram: { of: tomorrow }\n    incident:");
+    let digest = paramedic_model::Digest::of(&json!(later));
+    store.ruleset_put(digest, &BTreeMap::from([("versioned.yaml".to_owned(), later)])).unwrap();
+    store.ruleset_publish(digest, paramedic_runtime::clock::wall(), false).unwrap();
+    drop(store);
+
+    engine.again();
+    let event =
+        json!({"id": "b", "type": "load", "ci": "host-2", "dedup_key": "b", "severity": "minor", "summary": "s"});
+    assert_eq!(engine.post("/api/v1/events/hook", &event).0, 202);
+    let log = || engine.log_text();
+    let says_so = || engine.text("/ready").contains("taking a rule set that was published").then_some(());
+    eventually_or("it says so", SOON, says_so, || format!("{}\n{}", engine.text("/ready"), log()));
+    assert_eq!(engine.incidents("").len(), 1, "the event waits behind the rules");
 }
 
 const RELOADS: usize = 100;
