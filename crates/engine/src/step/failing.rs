@@ -16,8 +16,8 @@ use crate::decision::{Decided, Decision, Mark};
 
 /// So many times in a row.
 const MOST: u32 = 5;
-/// A condition that was false is not seen here, so "in a row" has an end in time too: what failed longer ago than this
-/// does not count.
+/// A condition that was false, and work that went well and fired nothing, are not seen here, so "in a row" has an end in
+/// time too: what failed longer ago than this does not count.
 const IN_A_ROW: Span = Span::from_secs(24 * 3600);
 /// The rule that these incidents name.
 const SWITCHED_OFF: &str = "rule switched off";
