@@ -5,6 +5,7 @@ use paramedic_model::{Digest, Event, Status, Timestamp};
 use paramedic_rulebook::{Evaluator, Matches};
 
 /// What the match stage says about an event.
+#[derive(Default)]
 pub(crate) struct Sifted {
     pub(crate) matches: Matches,
     /// Some condition held.

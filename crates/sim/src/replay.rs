@@ -1,11 +1,12 @@
 //! What would have happened: a file of events through the real engine, in the events' own time.
 //!
-//! One stage gathers: it decodes (in parallel where there are threads), stamps in one pass over the whole file,
-//! and counts. Each scope belongs to one worker, which matches and steps in order. So the digests depend on the
+//! One stage gathers: it decodes and matches (in parallel where there are threads), stamps in one pass over the whole file,
+//! and counts. Each scope belongs to one worker, which steps in order what concerns a rule. So the digests depend on the
 //! file, the rules and the options, and never on threads or batches.
 
 mod compare;
 mod gather;
+mod matching;
 mod worker;
 
 use std::collections::BTreeMap;
@@ -22,7 +23,7 @@ use paramedic_rulebook::{RuleSet, ScopeExpr};
 use serde::Serialize;
 
 pub use compare::{Comparison, Difference, EventRef, Kind, compare};
-use gather::{Gather, Gathered};
+use gather::{Gathered, gather};
 use worker::{Tally, Work};
 
 /// Batches that wait for a worker, at most.
@@ -190,9 +191,10 @@ pub fn replay(
     options: &ReplayOptions,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Report, ReplayError> {
-    let (gathered, tallies, took) =
-        drive(lines, options, progress, |cmdb, receiver| worker::work(&set, options, cmdb, receiver))?;
-    Ok(report(&gathered, &tallies, took))
+    let (gathered, tallies, took) = drive(lines, options, &[Arc::clone(&set)], progress, |cmdb, receiver| {
+        worker::work(&set, options, cmdb, receiver)
+    })?;
+    Ok(report(&gathered, 0, &tallies, took))
 }
 
 /// Gathers the lines for so many workers as there are threads. Gives what each of them came to, and how long it took, in
@@ -200,6 +202,7 @@ pub fn replay(
 fn drive<T: Send>(
     lines: impl BufRead,
     options: &ReplayOptions,
+    sets: &[Arc<RuleSet>],
     progress: &mut dyn FnMut(u64),
     work: impl Fn(Option<CmdbFile>, &Receiver<Work>) -> T + Sync,
 ) -> Result<(Gathered, Vec<T>, u64), ReplayError> {
@@ -214,7 +217,7 @@ fn drive<T: Send>(
             let (work, cmdb) = (&work, cmdb.clone());
             workers.push(threads.spawn(move || work(cmdb, &receiver)));
         }
-        let gathered = Gather::new(options, senders).run(lines, progress);
+        let gathered = gather(options, sets, senders, lines, progress);
         let done: Result<Vec<T>, _> = workers.into_iter().map(|w| w.join()).collect();
         // What kept the gatherer from going on matters more than what that did to the workers.
         Ok::<_, ReplayError>((gathered?, done.map_err(|_| ReplayError::Worker)?))
@@ -247,11 +250,12 @@ fn failed(tallies: &[Tally]) -> Vec<RuleFailures> {
     all.into_values().collect()
 }
 
-fn report(gathered: &Gathered, tallies: &[Tally], duration_ms: u64) -> Report {
+/// Of the set at this place among those that were replayed.
+fn report(gathered: &Gathered, of: usize, tallies: &[Tally], duration_ms: u64) -> Report {
     let sum = |count: fn(&Tally) -> u64| tallies.iter().map(count).sum();
     Report {
         events: gathered.events,
-        matched: sum(|t| t.matched),
+        matched: gathered.matched.get(of).copied().unwrap_or_default(),
         dead_letter: gathered.dead_letter,
         incidents_opened: sum(|t| t.opened),
         incidents_open_at_end: sum(|t| t.open_at_end),

@@ -129,7 +129,8 @@ pub fn compare(
     progress: &mut dyn FnMut(u64),
 ) -> Result<Comparison, ReplayError> {
     let pair = (Arc::clone(rules), Arc::clone(against));
-    let done = super::drive(lines, options, progress, |cmdb, receiver| {
+    let sets = [Arc::clone(rules), Arc::clone(against)];
+    let done = super::drive(lines, options, &sets, progress, |cmdb, receiver| {
         super::worker::work_both(&pair, options, cmdb, receiver)
     })?;
     let (gathered, workers, took) = done;
@@ -143,8 +144,8 @@ pub fn compare(
     let left_out = found.left_out();
     Ok(Comparison {
         same: found.counts.is_empty(),
-        rules: super::report(&gathered, &tried, took),
-        against: super::report(&gathered, &other, took),
+        rules: super::report(&gathered, 0, &tried, took),
+        against: super::report(&gathered, 1, &other, took),
         counts: found.counts,
         differences: found.kept.into_values().collect(),
         left_out,

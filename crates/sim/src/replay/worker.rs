@@ -1,4 +1,4 @@
-//! Matches and steps the events of some of the scopes, in order.
+//! Steps the events of some of the scopes, in order.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,12 +7,12 @@ use crossbeam_channel::Receiver;
 use paramedic_engine::{Decision, EventInput, Finished, Step, event_input_id, rule_failed};
 use paramedic_formats::cmdb::CmdbFile;
 use paramedic_model::{CmdbDelta, Digest, IncidentState, OwnedEvent, Span, Timestamp};
-use paramedic_rulebook::{Evaluator, Matches, RuleSet};
+use paramedic_rulebook::{Matches, RuleSet};
 
 use super::compare::{Comparer, Differences, Lines};
 use super::{ReplayOptions, RuleFailures, RunsBehave};
 use crate::driver::{Driver, Reply};
-use crate::feed::{Sifted, sift};
+use crate::feed::Sifted;
 
 /// A run or a page is answered so long after its decision.
 const ANSWER: Span = Span::from_secs(1);
@@ -25,19 +25,20 @@ pub(super) enum Work {
     End(Option<Timestamp>),
 }
 
-/// A stamped event.
+/// A stamped event that concerns a rule set.
 pub(super) struct Item {
     pub(super) scope: Arc<str>,
     /// Its line, from 1.
     pub(super) line: u64,
     /// `received` is its stamp.
     pub(super) event: OwnedEvent,
+    /// What matching said, by rule set.
+    pub(super) sifted: Vec<Sifted>,
 }
 
 /// What a worker's scopes came to.
 #[derive(Default)]
 pub(super) struct Tally {
-    pub(super) matched: u64,
     pub(super) opened: u64,
     pub(super) open_at_end: u64,
     pub(super) resolved: u64,
@@ -58,7 +59,10 @@ pub(super) fn work(
     while let Ok(work) = receiver.recv() {
         match work {
             Work::Batch(items) => {
-                items.into_iter().for_each(|item| one.take(item));
+                for mut item in items {
+                    let sifted = item.sifted.pop().unwrap_or_default();
+                    one.event(item, sifted.matches);
+                }
                 one.finish();
             }
             Work::End(last) => {
@@ -85,11 +89,8 @@ pub(super) fn work_both(
         let mut lines = Lines::new();
         let ended = match work {
             Work::Batch(items) => {
-                for item in items {
-                    let (a, b) = (one.sift(&item.event), two.sift(&item.event));
-                    if !a.goes_on && !b.goes_on {
-                        continue;
-                    }
+                for mut item in items {
+                    let (b, a) = (item.sifted.pop().unwrap_or_default(), item.sifted.pop().unwrap_or_default());
                     // What comes again at the same instant decides nothing: the first is meant.
                     let event = (Arc::clone(&item.scope), item.event.received, event_input_id(&item.event));
                     lines.entry(event).or_insert(item.line);
@@ -116,7 +117,7 @@ pub(super) fn work_both(
 /// One rule set under way.
 struct One {
     driver: Driver,
-    evaluator: Evaluator,
+    set: Digest,
     tally: Tally,
 }
 
@@ -132,32 +133,20 @@ impl One {
             // It was tried before: a scope's name cannot make it fail.
             driver = driver.with_cmdb(move |scope| initial_cmdb(&file, scope).unwrap_or_default());
         }
-        Self { driver, evaluator: Evaluator::new(Arc::clone(set)), tally: Tally::default() }
+        Self { driver, set: set.digest, tally: Tally::default() }
     }
 
-    /// What matches nothing ends here: the clock moves with the next one that does, or at the end.
-    fn take(&mut self, item: Item) {
-        let sifted = self.sift(&item.event);
-        if sifted.goes_on {
-            self.event(item, sifted.matches);
-        }
-    }
-
-    fn sift(&mut self, event: &OwnedEvent) -> Sifted {
-        let sifted = sift(&mut self.evaluator, event);
-        self.tally.matched += u64::from(sifted.matched);
-        sifted
-    }
-
+    /// The clock moves with it: of what matched nothing before it, nobody tells.
     fn event(&mut self, item: Item, matches: Matches) {
-        let set = self.evaluator.set().digest;
-        self.driver.event(item.event.received, &item.scope, EventInput { event: item.event, matches, set });
+        let input = EventInput { event: item.event, matches, set: self.set };
+        self.driver.event(input.event.received, &item.scope, input);
     }
 
     /// An event that concerns this set, or another one.
     fn step(&mut self, item: &Item, sifted: Sifted) {
         if sifted.goes_on {
-            let item = Item { scope: Arc::clone(&item.scope), line: item.line, event: item.event.clone() };
+            let (scope, event) = (Arc::clone(&item.scope), item.event.clone());
+            let item = Item { scope, line: item.line, event, sifted: Vec::new() };
             self.event(item, sifted.matches);
         } else {
             self.driver.reach(item.event.received);

@@ -113,7 +113,7 @@ impl Book {
 
     /// Takes a decision; `lines` has the events of the batch.
     pub(super) fn take(&mut self, scope: &Arc<str>, decided: &Decided, lines: &Lines) -> Option<News> {
-        let input = decided.because.input.as_str();
+        let input: &str = &decided.because.input;
         let event = lines.get(&(Arc::clone(scope), decided.at, input.to_owned())).map(|line| event_ref(input, *line));
         match &decided.decision {
             Decision::Mark(Mark::Matched { incident, .. }) => {
