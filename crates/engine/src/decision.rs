@@ -1,5 +1,7 @@
 //! What the engine says: values that tell what shall happen and why. It performs nothing.
 
+use std::sync::Arc;
+
 use paramedic_model::{
     Alert, AlertKey, CloseCode, CmdbDelta, Digest, Evidence, Id, Incident, IncidentMove, IncidentState, Level, Order,
     Page, Parked, Run, RunReport, SeenId, Severity, Share, Timer, Timestamp, Verdict, Window,
@@ -13,7 +15,7 @@ pub struct Decided {
     pub id: Id,
     /// The input's stamp, or the timer's due time.
     pub at: Timestamp,
-    /// What made it so.
+    /// What made it so. A mark has no actor and no reason.
     pub because: Because,
     /// What.
     pub decision: Decision,
@@ -23,7 +25,7 @@ pub struct Decided {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Because {
     /// Input id: (source, event id), a timer's id, or an inbox writer's id.
-    pub input: String,
+    pub input: Arc<str>,
     /// Rule@digest, a run, a person: who acts.
     pub actor: String,
     /// Why, for people.
@@ -312,7 +314,7 @@ pub enum Mark {
     /// A rule's window is opened, or remembers something else.
     WindowChanged {
         /// As it is now.
-        window: Box<Window>,
+        window: Arc<Window>,
     },
     /// A window is closed.
     WindowGone {

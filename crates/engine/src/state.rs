@@ -60,7 +60,7 @@ pub struct State {
     /// Timers in the order in which they fire.
     pub due: BTreeSet<(Timestamp, Id)>,
     /// Windows of rules by id.
-    pub windows: BTreeMap<Id, Box<Window>>,
+    pub windows: BTreeMap<Id, Arc<Window>>,
     /// Windows by rulebook and rule, least recently changed first.
     pub windows_of: BTreeMap<String, BTreeMap<String, BTreeSet<(Timestamp, Id)>>>,
     /// Those of rules that fail; they are in no order, and not among those that are capped.
@@ -113,7 +113,7 @@ impl State {
         }
         for window in image.windows {
             state.order_window(&window);
-            state.windows.insert(window.id, Box::new(window));
+            state.windows.insert(window.id, Arc::new(window));
         }
         for alert in image.alerts {
             if !alert.is_open() {

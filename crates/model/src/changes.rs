@@ -59,7 +59,7 @@ pub enum TimerKind {
 impl TimerKind {
     /// The timer's id: one per incident and purpose.
     pub fn id(&self, incident: Id) -> Id {
-        Id::of(&serde_json::json!(["timer", incident, self]))
+        Id::of_sorted(&("timer", incident, self))
     }
 }
 
@@ -149,4 +149,27 @@ pub struct ScopeImage {
     pub cis: Vec<Ci>,
     /// The CMDB.
     pub relations: Vec<Relation>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_id_of_a_timer_is_a_digest_of_canonical_json() {
+        let run = Id::of(&serde_json::json!("run"));
+        let kinds = [
+            TimerKind::VerifyWithin { run },
+            TimerKind::Hold,
+            TimerKind::Escalate { step: 1 },
+            TimerKind::Repeat { step: 2 },
+            TimerKind::Approval { run },
+            TimerKind::Undo { run },
+            TimerKind::Close,
+            TimerKind::Window,
+        ];
+        for kind in kinds {
+            assert_eq!(kind.id(run), Id::of(&serde_json::json!(["timer", run, kind])), "{kind:?}");
+        }
+    }
 }

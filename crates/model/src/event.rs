@@ -444,7 +444,8 @@ impl Event<'_> {
     pub fn dedup_key(&self) -> Cow<'_, str> {
         match &self.dedup_key {
             Some(key) => Cow::Borrowed(key.as_ref()),
-            None => Cow::Owned(Id::of(&json!([self.type_, self.ci, self.labels])).to_string()),
+            // The fields of a CI in the order of their names.
+            None => Cow::Owned(Id::of_sorted(&(&self.type_, json!(self.ci), &self.labels)).to_string()),
         }
     }
 
@@ -505,6 +506,15 @@ mod tests {
         assert_eq!(e.dedup_key(), key);
         e.labels = Labels::new(vec![("a".into(), "b".into())]);
         assert_ne!(e.dedup_key(), key);
+    }
+
+    #[test]
+    fn the_default_key_is_a_digest_of_canonical_json() {
+        let [name, fqdn, component] = ["n", "f", "c"].map(|text| Some(text.into()));
+        let ci = CiRef { name, fqdn, component, ..CiRef::default() };
+        let labels = Labels::new(vec![("z".into(), "\"".into()), ("a".into(), "b".into())]);
+        let e = Event { type_: "disk".into(), ci, labels, ..Event::default() };
+        assert_eq!(e.dedup_key(), Id::of(&json!([e.type_, e.ci, e.labels])).to_string());
     }
 
     #[test]

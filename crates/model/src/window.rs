@@ -290,6 +290,22 @@ impl Window {
 
     /// The id of a rule's window.
     pub fn id_of(scope: &str, rulebook: &str, rule: &str, purpose: &str, by: &[Value]) -> Id {
-        Id::of(&json!(["window", scope, rulebook, rule, purpose, by]))
+        if by.iter().any(|value| value.is_object() || value.is_array()) {
+            return Id::of(&json!(["window", scope, rulebook, rule, purpose, by]));
+        }
+        Id::of_sorted(&("window", scope, rulebook, rule, purpose, by))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_id_of_a_window_is_a_digest_of_canonical_json() {
+        let of = |by: &[Value]| Window::id_of("s", "book", "rule", Window::ONCE, by);
+        for by in [vec![], vec![json!("web-1"), json!(1.5), json!(null)], vec![json!({"b": 1, "a": 2})]] {
+            assert_eq!(of(&by), Id::of(&json!(["window", "s", "book", "rule", Window::ONCE, by])));
+        }
     }
 }

@@ -22,7 +22,7 @@ pub(super) fn record(scope: &mut Scope, cluster: &str, name: &str, ordinal: usiz
         step: step.name().to_owned(),
         actor: one.because.actor.clone(),
         reason: one.because.reason.clone(),
-        input: one.because.input.clone(),
+        input: one.because.input.to_string(),
         data,
         hash: Digest::default(),
     };

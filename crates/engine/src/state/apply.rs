@@ -253,7 +253,7 @@ impl State {
                     self.dirty.timers.insert(*timer);
                 }
             }
-            Mark::WindowChanged { window } => self.put_window(window),
+            Mark::WindowChanged { window } => self.put_window(Arc::clone(window)),
             Mark::WindowGone { window } => self.drop_window(*window),
             Mark::Ignored { .. } => {}
         }

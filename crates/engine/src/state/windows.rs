@@ -1,33 +1,23 @@
 //! Windows in the state: their order by rule, and the alerts that contribute to them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use paramedic_model::{AlertKey, Id, Timestamp, Window, WindowBody};
 
 use super::State;
 
 impl State {
-    pub(super) fn put_window(&mut self, window: &Window) {
-        let known = match self.windows.get_mut(&window.id) {
-            Some(known) => {
-                let touched = known.touched;
-                known.as_mut().clone_from(window);
-                Some(touched)
-            }
-            None => {
-                self.windows.insert(window.id, Box::new(window.clone()));
-                None
-            }
-        };
-        match known {
-            Some(touched) if touched == window.touched => {}
-            Some(touched) => {
+    pub(super) fn put_window(&mut self, window: Arc<Window>) {
+        let touched = self.windows.get(&window.id).map(|known| known.touched);
+        if touched != Some(window.touched) {
+            if let Some(touched) = touched {
                 self.unorder_window(&window.rulebook, &window.rule, (touched, window.id));
-                self.order_window(window);
             }
-            None => self.order_window(window),
+            self.order_window(&window);
         }
         self.dirty.windows.insert(window.id);
+        self.windows.insert(window.id, window);
     }
 
     pub(super) fn drop_window(&mut self, id: Id) {

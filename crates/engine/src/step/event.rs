@@ -108,18 +108,19 @@ impl Cx<'_> {
             };
         }
         self.remember(event);
-        let known = self.state.alerts.get(&key).cloned();
-        let began = event.began.or(known.as_ref().filter(|a| a.is_open()).map(|a| a.began)).unwrap_or(event.time);
+        let known = self.state.alerts.get(&key).map(|a| (a.began, a.severity, a.closed));
+        let open_since = known.filter(|(_, _, closed)| closed.is_none()).map(|(began, ..)| began);
+        let began = event.began.or(open_since).unwrap_or(event.time);
         match known {
-            Some(alert) if alert.is_open() => {
-                let is_new = began > alert.began;
-                let severity = if is_new { event.severity } else { worst(alert.severity, event.severity) };
-                if event.kind == Kind::Alert && !is_new && severity == alert.severity {
+            Some((known_began, known_severity, None)) => {
+                let is_new = began > known_began;
+                let severity = if is_new { event.severity } else { worst(known_severity, event.severity) };
+                if event.kind == Kind::Alert && !is_new && severity == known_severity {
                     return self.on_repeat(&key);
                 }
-                self.mark(Mark::AlertSeen { alert: key.clone(), began: began.max(alert.began), severity });
+                self.mark(Mark::AlertSeen { alert: key.clone(), began: began.max(known_began), severity });
             }
-            Some(alert) if alert.closed.is_some_and(|closed| began < closed) => return self.ignore("late firing"),
+            Some((_, _, Some(closed))) if began < closed => return self.ignore("late firing"),
             // Samples that are only counted or measured are no alert of their own before there are enough.
             _ if !self.is_alert(event, matches) => {}
             _ => self.open_alert(event, &key, began),

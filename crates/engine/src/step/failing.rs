@@ -152,7 +152,7 @@ impl Cx<'_> {
             touched: self.now,
             body: WindowBody::Failing { times, at: failure.at.clone(), why: failure.why.clone(), incident },
         };
-        self.mark(Mark::WindowChanged { window: Box::new(window) });
+        self.mark(Mark::WindowChanged { window: Arc::new(window) });
     }
 
     fn on_success(&mut self, set: &RuleSet, of: Of, ix: RuleIx) {

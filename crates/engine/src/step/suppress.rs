@@ -75,8 +75,11 @@ impl Cx<'_> {
         let Some(suppression) = self.state.incidents.get(&id).and_then(|i| self.suppression_of(i)) else {
             return false;
         };
-        let Some(window) = self.state.windows.get(&suppression.window).cloned() else { return false };
-        let WindowBody::Suppress { ci, until, mut held } = window.body else { return false };
+        let Some(mut window) = self.state.windows.get(&suppression.window).map(|w| Window::clone(w)) else {
+            return false;
+        };
+        let WindowBody::Suppress { held, .. } = &mut window.body else { return false };
+        let until = suppression.until;
         held.retain(|id| self.state.incidents.get(id).is_some_and(|i| i.state.is_open()));
         if held.len() >= MAX_HELD {
             return false;
@@ -84,9 +87,9 @@ impl Cx<'_> {
         if !held.contains(&id) {
             held.push(id);
         }
-        let window = Window { touched: self.now, body: WindowBody::Suppress { ci, until, held }, ..*window };
+        window.touched = self.now;
         let Suppression { why, .. } = suppression;
-        self.mark(Mark::WindowChanged { window: Box::new(window) });
+        self.mark(Mark::WindowChanged { window: Arc::new(window) });
         let text = format!("{why}, until {until}");
         self.step(Step::Suppressed { incident: id, until, why }, "engine", text);
         true

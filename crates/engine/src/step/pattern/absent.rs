@@ -181,7 +181,7 @@ impl Cx<'_> {
         let order = self.state.windows_of.get(which.book()).and_then(|rules| rules.get(&which.rule().name));
         let ids: Vec<Id> = order.into_iter().flatten().map(|(_, id)| *id).collect();
         for id in ids {
-            let Some(window) = self.state.windows.get(&id).cloned() else { continue };
+            let Some(window) = self.state.windows.get(&id).map(|w| Window::clone(w)) else { continue };
             if let WindowBody::Absent { event, ci, last } = window.body {
                 let of = Which { set: std::sync::Arc::clone(&which.set), ix: which.ix, by: window.by };
                 self.wait_for(&of, last.max(self.now), event, ci);

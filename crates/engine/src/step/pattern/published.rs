@@ -39,8 +39,8 @@ impl Cx<'_> {
         if self.state.windows.contains_key(&new) {
             return self.end_window(id);
         }
-        let window = Window { id: new, rule: rule.to_owned(), ..*old };
-        self.mark(Mark::WindowChanged { window: Box::new(window) });
+        let window = Window { id: new, rule: rule.to_owned(), ..Window::clone(&old) };
+        self.mark(Mark::WindowChanged { window: Arc::new(window) });
         held.iter().for_each(|alert| self.hold_alert(new, alert));
         if let Some(due) = timer {
             self.set_timer(new, TimerKind::Window, due);
