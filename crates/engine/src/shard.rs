@@ -170,12 +170,13 @@ impl Shard {
         self.scopes.values().filter_map(|s| s.state.due.first().map(|(due, _)| *due)).min()
     }
 
-    /// Begins a batch. `cap` is one reading of the wall clock: no stamp is above it.
-    pub fn begin(&mut self, cap: Timestamp) {
+    /// Begins a batch. `cap` is one reading of the wall clock: no stamp is above it. `blind`: sources that are away or
+    /// stopped; what they do not say is no evidence.
+    pub fn begin(&mut self, cap: Timestamp, blind: Vec<String>) {
         self.floor = self.clock;
         self.cap = cap.max(self.clock);
         self.tick = false;
-        self.blind.clear();
+        self.blind = blind;
         self.began_under = self.active;
         self.touched.clear();
         self.unshown.clear();
@@ -185,6 +186,11 @@ impl Shard {
     /// The batch goes on with a later reading of the wall clock.
     pub fn raise_cap(&mut self, cap: Timestamp) {
         self.cap = self.cap.max(cap);
+    }
+
+    /// Sources that the batch is blind to.
+    pub fn blind(&self) -> &[String] {
+        &self.blind
     }
 
     /// Whether anything was decided in this batch so far.
@@ -254,10 +260,9 @@ impl Shard {
         self.step(&Arc::from(entry.scope.as_str()), &entry.id, &input, stamp, false);
     }
 
-    /// Every source is at its end: the clock moves to the wall's, the batch's cap. `blind`: sources that are away.
-    pub fn tick(&mut self, blind: Vec<String>) {
+    /// Every source that is there is at its end: the clock moves to the wall's, the batch's cap.
+    pub fn tick(&mut self) {
         self.tick = true;
-        self.blind = blind;
         self.fire_due(self.cap, true);
         self.clock = self.cap;
     }
@@ -290,7 +295,7 @@ impl Shard {
             self.ran_ahead = true;
             scope.state.head.decisions_at_event = Some(scope.state.head.decisions.clone());
         }
-        let decided = self.engine.step(&mut scope.state, name, input_id, input, now);
+        let decided = self.engine.step(&mut scope.state, name, input_id, input, now, &self.blind);
         self.touched.insert(Arc::clone(name));
         for (ordinal, one) in decided.into_iter().enumerate() {
             record(scope, &self.config.cluster, name, ordinal, &one);

@@ -3,6 +3,7 @@
 mod act;
 mod actions;
 mod approval;
+mod blind;
 mod escalate;
 mod event;
 mod evidence;
@@ -181,10 +182,20 @@ impl Engine {
 
     /// Decides what follows from one input. `state` is changed by exactly the decisions that are returned, in
     /// order; nothing else happens. `input_id` names the input; the same input gives the same decisions.
-    pub fn step(&self, state: &mut State, scope: &str, input_id: &str, input: &Input, now: Timestamp) -> Vec<Decided> {
+    /// `blind`: sources that are away or stopped.
+    pub fn step(
+        &self,
+        state: &mut State,
+        scope: &str,
+        input_id: &str,
+        input: &Input,
+        now: Timestamp,
+        blind: &[String],
+    ) -> Vec<Decided> {
         let happened = VecDeque::new();
         let (out, worked) = (Vec::new(), BTreeSet::new());
-        let mut cx = Cx { engine: self, state, scope, input: input_id, now, out, happened, depth: 0, worked };
+        let input_id = Arc::from(input_id);
+        let mut cx = Cx { engine: self, state, scope, input: input_id, now, blind, out, happened, depth: 0, worked };
         cx.begin_to_wait();
         match input {
             Input::Event(event) => cx.on_event(event),
@@ -214,8 +225,9 @@ struct Cx<'a> {
     engine: &'a Engine,
     state: &'a mut State,
     scope: &'a str,
-    input: &'a str,
+    input: Arc<str>,
     now: Timestamp,
+    blind: &'a [String],
     out: Vec<Decided>,
     /// Steps of records that rules wait for, and that they have not seen yet.
     happened: VecDeque<Happened>,
@@ -227,17 +239,13 @@ struct Cx<'a> {
 
 impl Cx<'_> {
     fn decide(&mut self, decision: Decision, actor: &str, reason: String) {
-        // It names a history row; a mark has none.
+        // The id names a history row; a mark has none.
         let id = match &decision {
             Decision::Step(_) => Id::of(&json!(["decision", self.scope, self.input, self.out.len()])),
             Decision::Mark(_) => Id::default(),
         };
-        let decided = Decided {
-            id,
-            at: self.now,
-            because: Because { input: self.input.to_owned(), actor: actor.to_owned(), reason },
-            decision,
-        };
+        let because = Because { input: Arc::clone(&self.input), actor: actor.to_owned(), reason };
+        let decided = Decided { id, at: self.now, because, decision };
         self.state.apply(&decided);
         let changed = match &decided.decision {
             Decision::Step(Step::CmdbChanged { delta }) if !self.engine.waiting.is_empty() => delta.cis.clone(),
@@ -255,7 +263,7 @@ impl Cx<'_> {
     }
 
     fn mark(&mut self, mark: Mark) {
-        self.decide(Decision::Mark(mark), "engine", String::new());
+        self.decide(Decision::Mark(mark), "", String::new());
     }
 
     fn ignore(&mut self, why: &str) {

@@ -70,6 +70,9 @@ pub enum OperatorAct {
     },
 }
 
+/// Stands, among the sources that a batch is blind to, for all that were not reached since the start.
+pub const NEVER_REACHED: &str = "sources that were never reached";
+
 /// The first record that the source still has. The number is Kafka's own for it.
 pub const REWIND_EARLIEST: i64 = -2;
 /// What comes next.
@@ -339,7 +342,7 @@ pub struct JournalRow {
     pub end: Timestamp,
     /// Whether, at its end, the clock moved to `cap`, because every source was at its end.
     pub tick: bool,
-    /// Sources that were away at that tick; what it decided is `blind` to them.
+    /// Sources that were away or stopped while the batch was gathered: what it decided is blind to them.
     pub blind: Vec<String>,
     /// What was taken, by source position name.
     pub ranges: BTreeMap<String, Range>,

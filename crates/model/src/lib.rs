@@ -31,8 +31,8 @@ pub use halt::{Halt, HaltScope};
 pub use history::HistoryRow;
 pub use incident::{CloseCode, Evidence, IllegalMove, Incident, IncidentMove, IncidentState, Plan, Share};
 pub use input::{
-    CmdbDelta, InboxBody, InboxRow, JournalRow, Lane, NewInbox, OperatorAct, PageReport, REWIND_EARLIEST,
-    REWIND_LATEST, Range, RawMessage, RecordView, RunReport, ScopeHead, own_scope, own_shard,
+    CmdbDelta, InboxBody, InboxRow, JournalRow, Lane, NEVER_REACHED, NewInbox, OperatorAct, PageReport,
+    REWIND_EARLIEST, REWIND_LATEST, Range, RawMessage, RecordView, RunReport, ScopeHead, own_scope, own_shard,
 };
 pub use level::{Level, priority};
 pub use outbox::{GuardSays, GuardVerdict, Order, OutboxRow, OutboxState, Outcome};

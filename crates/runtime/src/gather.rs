@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use paramedic_model::faults::point;
-use paramedic_model::{InboxBody, InboxRow, Lane, NewInbox, Span, Timestamp, own_scope};
+use paramedic_model::{InboxBody, InboxRow, Lane, NEVER_REACHED, NewInbox, Span, Timestamp, own_scope};
 use paramedic_store::{Position, Store};
 
 use crate::clock::wall;
@@ -286,7 +286,8 @@ impl Gatherer {
                     let own = slot.horizon(self.max_events);
                     horizon = Some(horizon.map_or(own, |h| h.min(own)));
                 }
-                Standing::AtEnd | Standing::Stopped(_) => {}
+                Standing::AtEnd => {}
+                Standing::Stopped(_) => blind.push(slot.reader.feed().source.clone()),
                 Standing::Away(since) if now.since(since) >= BLIND_AFTER => {
                     blind.push(slot.reader.feed().source.clone());
                 }
@@ -295,7 +296,7 @@ impl Gatherer {
         }
         if self.awaited.load(Ordering::Acquire) > slots.len() {
             if now.since(started) >= BLIND_AFTER {
-                blind.push("sources that were never reached".to_owned());
+                blind.push(NEVER_REACHED.to_owned());
             } else {
                 all_at_end = false;
             }
@@ -324,6 +325,9 @@ impl Gatherer {
         if tick {
             *last_tick = now;
         }
+        // Several partitions of one source are one.
+        blind.sort_unstable();
+        blind.dedup();
         Gathered { cap: now, chunks, inbox, begun: Vec::new(), tick, blind }
     }
 

@@ -106,7 +106,8 @@ impl Stepper {
         for (name, position) in std::mem::take(&mut matched.begun) {
             self.begin(name, position)?;
         }
-        if !matched.joinable && !matched.ranges.is_empty() {
+        let joins = matched.joinable && self.shard.blind() == matched.blind;
+        if !joins && !matched.ranges.is_empty() {
             self.commit(open)?;
         }
         if !matched.ranges.is_empty() {
@@ -116,7 +117,7 @@ impl Stepper {
                     open
                 }
                 None => {
-                    self.shard.begin(matched.cap);
+                    self.shard.begin(matched.cap, matched.blind.clone());
                     Open::new()
                 }
             };
@@ -229,14 +230,14 @@ impl Stepper {
     /// The clock moves on its own. What has begun is committed first; a tick that decides nothing is not.
     fn tick(&mut self, open: &mut Option<Open>, cap: Timestamp, blind: Vec<String>) -> Result<(), StoreError> {
         self.commit(open)?;
-        self.shard.begin(cap);
+        self.shard.begin(cap, blind);
         if self.shard.next_due().is_some_and(|due| due <= cap) {
-            self.shard.tick(blind);
+            self.shard.tick();
             point("timer.fired");
             *open = Some(Open::new());
             self.commit(open)?;
         } else {
-            self.shard.tick(vec![]);
+            self.shard.tick();
         }
         self.tell_gauges();
         Ok(())

@@ -47,7 +47,7 @@ impl Driver {
         let config = ShardConfig { cluster: "simulated".to_owned(), shard: 0, limits };
         let mut shard = Shard::restore(config, 1, None, set.digest, vec![]);
         shard.learn(Arc::clone(&set));
-        shard.begin(Timestamp::MAX);
+        shard.begin(Timestamp::MAX, vec![]);
         Self { shard, set, runs, pages, cmdb: None, queue: BTreeMap::new(), queued: 0, held: vec![] }
     }
 
@@ -109,7 +109,7 @@ impl Driver {
     pub(crate) fn finish(&mut self) -> Finished {
         self.take_orders();
         let finished = self.shard.finish(BTreeMap::new());
-        self.shard.begin(Timestamp::MAX);
+        self.shard.begin(Timestamp::MAX, vec![]);
         finished
     }
 

@@ -243,7 +243,7 @@ impl<'a> Again<'a> {
         }
         self.learn(row.batch, row.set)?;
         self.shard.resume(row.set, row.floor);
-        self.shard.begin(row.cap);
+        self.shard.begin(row.cap, row.blind.clone());
         let mut queues = BTreeMap::new();
         for (name, range) in &row.ranges {
             if let Some(next) = self.next.insert(name.clone(), range.to).filter(|next| *next != range.from) {
@@ -266,7 +266,7 @@ impl<'a> Again<'a> {
             self.take(store, row.batch, &name, item, report)?;
         }
         if row.tick {
-            self.shard.tick(row.blind.clone());
+            self.shard.tick();
         }
         let finished = self.shard.finish(row.ranges.clone());
         if paramedic_model::faults::planted("replay_acts") {

@@ -81,7 +81,7 @@ impl Live {
 
     /// One batch at this reading of the wall clock.
     fn batch(&mut self, cap: Timestamp, most: usize, tick: bool) {
-        self.shard.begin(cap);
+        self.shard.begin(cap, vec![]);
         let mut queues: BTreeMap<String, Vec<SourceRecord>> = BTreeMap::new();
         for (name, records) in &self.topics {
             let from = self.next.get(name).copied().unwrap_or(0);
@@ -151,7 +151,7 @@ impl Live {
             }
         }
         if tick {
-            self.shard.tick(vec![]);
+            self.shard.tick();
         }
         let finished = self.shard.finish(ranges);
         let batch = Batch {

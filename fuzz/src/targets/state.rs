@@ -57,7 +57,7 @@ rules:
       summary: "{event.summary}"
 "#;
 
-/// Parts of a [`ScopeImage`] by their names, `row` and `outcome` of the outbox, and `inputs`, each with `at` and one of
+/// Parts of a [`ScopeImage`] by their names, `row` and `outcome` of the outbox, and `inputs`, each with `at`, `blind` and one of
 /// `event`, `inbox` (an [`InboxBody`]) or `tick`. A digest of zeros stands for the rule set. What cannot be read is
 /// left out.
 pub fn run(data: &[u8]) {
@@ -167,7 +167,8 @@ fn step(image: ScopeImage, set: &Arc<RuleSet>, inputs: &[Value]) {
 /// One input, in a batch of its own that is not finished.
 fn feed(shard: &mut Shard, evaluator: &mut Evaluator, set: Digest, input: &Value, n: usize) {
     let at = from_value(input["at"].clone()).unwrap_or(NOW);
-    shard.begin(at);
+    let blind = from_value(input["blind"].clone()).unwrap_or_default();
+    shard.begin(at, blind);
     let stamp = shard.stamp(at);
     if let Some(event) = event(input["event"].to_string().as_bytes()) {
         let matches = evaluator.matches(&event);
@@ -175,7 +176,7 @@ fn feed(shard: &mut Shard, evaluator: &mut Evaluator, set: Digest, input: &Value
     } else if let Ok(body) = from_value::<InboxBody>(input["inbox"].clone()) {
         shard.inbox(stamp, &NewInbox { id: format!("fuzz|{n}"), scope: SCOPE.to_owned(), at, body });
     } else {
-        shard.tick(vec![]);
+        shard.tick();
     }
 }
 

@@ -13,19 +13,7 @@ impl Cx<'_> {
             OperatorAct::Resolve { incident, code, notes } => {
                 self.finish(*incident, &who, *code, notes.clone(), None);
             }
-            OperatorAct::Approve { run } => {
-                if !self.is_proposed(*run) {
-                    return self.ignore("not proposed");
-                }
-                self.stop_waiting_for_approval(*run);
-                self.step(Step::RunReleased { run: *run, by: by.to_owned() }, &who, "approved");
-                let incident = self.state.runs.get(run).map(|r| r.incident);
-                if let Some(id) = incident
-                    && self.state.incidents.get(&id).is_some_and(|i| i.state == IncidentState::New)
-                {
-                    self.move_to(id, IncidentMove::Start, &who, "a remedy is under way".to_owned(), None);
-                }
-            }
+            OperatorAct::Approve { run } => self.approve(*run, by, &who),
             OperatorAct::Reject { run, reason } => {
                 if !self.is_proposed(*run) {
                     return self.ignore("not proposed");
@@ -68,6 +56,23 @@ impl Cx<'_> {
             self.move_to(id, IncidentMove::Start, who, "acknowledged".to_owned(), None);
         }
         self.stop_unacknowledged(id);
+    }
+
+    fn approve(&mut self, run: Id, by: &str, who: &str) {
+        if !self.is_proposed(run) {
+            return self.ignore("not proposed");
+        }
+        self.stop_waiting_for_approval(run);
+        let Some(id) = self.state.runs.get(&run).map(|r| r.incident) else { return };
+        if let Err(why) = self.is_still_wanted(run) {
+            let reason = format!("{by} approved it, but {why}");
+            self.step(Step::RunWithdrawn { run, why: reason.clone() }, "engine", reason);
+            return self.plan_next(id);
+        }
+        self.step(Step::RunReleased { run, by: by.to_owned() }, who, "approved");
+        if self.state.incidents.get(&id).is_some_and(|i| i.state == IncidentState::New) {
+            self.move_to(id, IncidentMove::Start, who, "a remedy is under way".to_owned(), None);
+        }
     }
 
     fn is_proposed(&self, run: Id) -> bool {

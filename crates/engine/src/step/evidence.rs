@@ -58,7 +58,7 @@ impl Cx<'_> {
         if incident.evidence.is_some() {
             return;
         }
-        let evidence = Evidence { input: self.input.to_owned(), at: self.now, time };
+        let evidence = Evidence { input: self.input.to_string(), at: self.now, time };
         let run = self.state.current_run(incident).cloned();
         let in_flight = run.as_ref().is_some_and(waits_for_report);
         let hold = self.hold_of(id, run.as_ref());
@@ -88,6 +88,7 @@ impl Cx<'_> {
         }
         if let Some(evidence) = incident.evidence.clone()
             && self.all_have_cleared(id)
+            && !self.waits_for_source(id, TimerKind::Hold)
         {
             self.resolve_by_evidence(id, evidence);
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use paramedic_model::{
-    Autonomy, Id, Incident, IncidentMove, IncidentState, Part, Playbook, Run, RunState, Target, Verdict,
+    Autonomy, Id, Incident, IncidentMove, IncidentState, Part, Playbook, Run, RunState, Target, TimerKind, Verdict,
 };
 use paramedic_rulebook::{Ctx, EscalateAt, Field, RemedyStep, Rule, RuleSet, TargetSpec};
 use serde_json::Value;
@@ -82,6 +82,17 @@ impl Cx<'_> {
             Ok(true) => Ok(()),
             Ok(false) => Err("its only_if does not hold".to_owned()),
             Err(why) => Err(format!("its only_if: {why}")),
+        }
+    }
+
+    /// Asked again when a person lets a run go that waited for them.
+    pub(super) fn is_still_wanted(&self, run: Id) -> Result<(), String> {
+        let run = self.state.runs.get(&run).ok_or("it is not known any more")?;
+        let incident = self.state.incidents.get(&run.incident).ok_or("its incident is not known any more")?;
+        let (set, rule) = self.rule_of(incident).ok_or("its rule is not known any more")?;
+        match index(&run.step).and_then(|step| rule.remedy.get(step)) {
+            Some(step) => self.is_step_wanted(incident, &set, step),
+            None => Ok(()),
         }
     }
 
@@ -248,6 +259,10 @@ impl Cx<'_> {
             let about = format!("/{}/verify", run.step);
             return self.escalate_on(incident, EscalateAt::RunUnknown, &about, why);
         }
+        if self.waits_for_source(incident, TimerKind::VerifyWithin { run: run.id }) {
+            return;
+        }
+        let Some(current) = self.state.incidents.get(&incident) else { return };
         let within = self.rule_of(current).and_then(|(_, rule)| {
             let step = rule.remedy.get(index(&run.step)?)?;
             Some(step.verify.within)

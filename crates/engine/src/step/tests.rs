@@ -5,6 +5,7 @@ mod actions;
 mod alerts;
 mod analysed;
 mod approvals;
+mod blind;
 mod counts;
 mod failing;
 mod holds;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::expr::{ReadCondition, Reader};
 use super::fields::{Fields, text, whole, window, word};
 use super::members;
-use super::records::{UPON, record_fields};
+use super::records::{STANDING, UPON, record_fields};
 use super::yaml::{Kind, Node};
 use crate::cron::Cron;
 use crate::diagnostics::did_you_mean;
@@ -22,7 +22,7 @@ const COMPANIONS: [(&str, &[&str]); 10] = [
     ("sequence", &["within", "unless"]),
     ("any", &[]),
     ("not_all", &["within"]),
-    ("upon", &["when", "count"]),
+    ("upon", &["when", "count", "for"]),
     ("every", &["timezone"]),
     ("when", &["for", "settle", "fallback"]),
 ];
@@ -39,7 +39,7 @@ const HELPERS: [(&str, &str); 10] = [
     ("alive", "it goes with `absent`"),
     ("unless", "it goes with `all` or `sequence`"),
     ("timezone", "it goes with `every: \"0 6 * * 1\"`"),
-    ("for", "it goes with `when`: the condition held, and was not cleared, for so long"),
+    ("for", "it goes with `when`, `measure` or `upon`: it held, and was not cleared, for so long"),
     ("settle", "it goes with `when`"),
     ("fallback", "it goes with `when`"),
 ];
@@ -363,6 +363,11 @@ fn upon(reader: &mut Reader<'_, '_>, fields: &Fields<'_>) -> Option<ReadPattern>
         Some(node) => Some(counted(reader, node)?),
         None => None,
     };
+    if let Some(at) = fields.key("for").filter(|_| count.is_none() && !STANDING.contains(&step)) {
+        let message = format!("`{step}` is over at once: it cannot stay so");
+        let help = format!("`for` goes with {}", STANDING.map(|step| format!("`{step}`")).join(", "));
+        reader.report.error(at, message, Some(help));
+    }
     Some(ReadPattern { pattern: Pattern::Upon { step: step.to_owned(), when, count }, names, is_of_samples: false })
 }
 

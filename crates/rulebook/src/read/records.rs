@@ -18,6 +18,16 @@ pub(crate) const UPON: [(&str, &str); 11] = [
     ("ci.changed", "ci"),
 ];
 
+/// Those after which something is so, until another step ends it.
+pub(crate) const STANDING: [&str; 6] = [
+    "incident.opened",
+    "incident.reopened",
+    "incident.acknowledged",
+    "incident.resolved",
+    "alert.opened",
+    "alert.resolved",
+];
+
 const INCIDENT: &[&str] = &[
     "id",
     "number",

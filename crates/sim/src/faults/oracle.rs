@@ -46,6 +46,8 @@ const HALT_WITHIN: Span = Span::from_secs(1);
 pub(super) struct Seen {
     /// When it was gathered, in true time.
     pub(super) at: Timestamp,
+    /// The clock went on without a source that was away.
+    pub(super) ticks_blind: bool,
     /// Record timestamps of events, by input id.
     pub(super) stamped: BTreeMap<String, Timestamp>,
     /// Partitions that could be read, and where they stand after it.
@@ -248,7 +250,7 @@ pub(super) fn committed(world: &mut World, batch: &Batch, seen: &Seen) {
 
 /// A timer fires after everything that came before it was taken, and before everything that came after it.
 fn timers_in_order(world: &mut World, batch: &Batch, seen: &Seen) {
-    if batch.journal.as_ref().is_none_or(|j| !j.blind.is_empty()) {
+    if batch.journal.is_none() || seen.ticks_blind {
         return;
     }
     let mut early = vec![];

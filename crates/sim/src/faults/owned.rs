@@ -35,6 +35,8 @@ pub(super) struct Gathered {
     inbox: BTreeMap<Lane, Vec<InboxRow>>,
     tick: bool,
     blind: Vec<String>,
+    /// Some of them for so long that the clock goes on without them.
+    away: bool,
     /// For the oracles: when, and which partitions gave all that they were asked for.
     at: Timestamp,
     read: Vec<u32>,
@@ -210,7 +212,8 @@ impl Owned {
             return Ok(false);
         }
         let mut taken: BTreeMap<String, Vec<SourceRecord>> = BTreeMap::new();
-        let (mut horizon, mut at_end, mut blind, mut read) = (None::<Timestamp>, true, vec![], vec![]);
+        let (mut horizon, mut at_end, mut read) = (None::<Timestamp>, true, vec![]);
+        let (mut blind, mut away) = (vec![], false);
         for partition in world.partitions(self.number) {
             let name = position(partition);
             if self.sources.get(&partition).is_some_and(|s| s.life == 0) && world.now >= world.kafka.away_until {
@@ -219,6 +222,7 @@ impl Owned {
             let next = self.next(&name).unwrap_or(0);
             let Some(source) = self.sources.get_mut(&partition) else { continue };
             if source.stopped.is_some() {
+                blind.push(KAFKA_SOURCE.to_owned());
                 continue;
             }
             let most = 1 + world.dice.index(12);
@@ -227,6 +231,7 @@ impl Owned {
                     let since = *source.away_since.get_or_insert(world.now);
                     if world.now.since(since) >= BLIND_AFTER {
                         blind.push(KAFKA_SOURCE.to_owned());
+                        away = true;
                     } else {
                         at_end = false;
                     }
@@ -288,8 +293,8 @@ impl Owned {
         if taken.is_empty() && inbox.is_empty() && !at_end {
             return Ok(false);
         }
-        let blind = if at_end { blind } else { vec![] };
-        self.gathered = Some(Gathered { cap: wall, records: taken, inbox, tick: at_end, blind, at: world.now, read });
+        self.gathered =
+            Some(Gathered { cap: wall, records: taken, inbox, tick: at_end, blind, away, at: world.now, read });
         Ok(true)
     }
 
@@ -301,13 +306,14 @@ impl Owned {
         let Some(gathered) = self.gathered.take() else { return Ok(false) };
         let is_tick = gathered.records.is_empty() && gathered.inbox.is_empty();
         let cap = gathered.cap.max(self.shard.clock());
-        self.shard.begin(cap);
+        self.shard.begin(cap, gathered.blind);
         if is_tick && self.shard.next_due().is_none_or(|due| due > cap) {
             // Nothing is due: the clock moves, and that is not written.
-            self.shard.tick(vec![]);
+            self.shard.tick();
             return Ok(false);
         }
-        let mut seen = Seen { at: gathered.at, stamped: BTreeMap::new(), untaken: vec![] };
+        let ticks_blind = gathered.tick && gathered.away;
+        let mut seen = Seen { at: gathered.at, ticks_blind, stamped: BTreeMap::new(), untaken: vec![] };
         let mut ranges = BTreeMap::new();
         let mut positions = BTreeMap::new();
         for (name, records) in &gathered.records {
@@ -348,10 +354,10 @@ impl Owned {
             self.item(world, &name, item, &mut making)?;
         }
         if gathered.tick {
-            if !gathered.blind.is_empty() {
+            if gathered.away {
                 world.hit(Fault::BrokerAwayLong);
             }
-            self.shard.tick(gathered.blind);
+            self.shard.tick();
         }
         for (name, next) in &making.moved {
             let to = Position { next: *next, last_at: None, last_digest: None };

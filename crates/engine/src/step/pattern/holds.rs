@@ -34,7 +34,7 @@ impl Cx<'_> {
     pub(super) fn on_held_for(&mut self, window: &Window, which: &Which) {
         let WindowBody::Holds { due, last, names, .. } = &window.body else { return };
         let due = *due;
-        if !self.still_holds(which) {
+        if !self.still_holds(which) || !self.still_stands(which.rule(), names) {
             return self.end_window(window.id);
         }
         self.put_window(which, WindowBody::Holds { due, last: last.clone(), names: names.clone(), fired: true });

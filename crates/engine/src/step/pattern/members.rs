@@ -2,7 +2,7 @@
 //!
 //! They are joined by `by`; what a member says of earlier ones is asked when all have come. Firing consumes them.
 
-use paramedic_model::{Kept, Named, Names, Span, TimerKind, Timestamp, Window, WindowBody};
+use paramedic_model::{Id, Kept, Named, Names, Span, TimerKind, Timestamp, Window, WindowBody};
 use paramedic_rulebook::{Member, Pattern, Rule, Slot, Together};
 
 use super::{Cx, Hit, Signal, Which};
@@ -47,16 +47,17 @@ impl Cx<'_> {
             return self.on_any(which, hit, slots, several);
         }
         let time = hit.event.time.min(self.now);
-        if self.now.since(time) > several.within {
+        let id = self.window_id(which, Window::MEMBERS);
+        let as_of = self.as_of(which, several, id, time);
+        if as_of.since(time) > several.within {
             return self.ignore("too late for its window");
         }
-        let id = self.window_id(which, Window::MEMBERS);
         let (mut came, mut unless) = match self.state.windows.get(&id).map(|w| &w.body) {
             Some(WindowBody::Members { came, unless }) => (came.clone(), *unless),
             _ => (vec![Vec::new(); several.members.len()], None),
         };
         // What has no timer of its own yet may be too old.
-        several.forget(&mut came, self.now);
+        several.forget(&mut came, as_of);
         let event = Kept::of(hit.event);
         for slot in slots {
             match slot {
@@ -91,6 +92,21 @@ impl Cx<'_> {
                     self.set_timer(id, TimerKind::Window, ends.max(self.now));
                 }
             }
+        }
+    }
+
+    /// When a window is looked at for an event of that time: now. One whose end waits for a source that was away is looked
+    /// at as of its end, and what came after that finds it settled.
+    fn as_of(&mut self, which: &Which, several: Several<'_>, id: Id, time: Timestamp) -> Timestamp {
+        let Some(window) = self.state.windows.get(&id).cloned() else { return self.now };
+        let WindowBody::Members { came, .. } = &window.body else { return self.now };
+        match oldest(came).map(|first| several.end(first)) {
+            Some(end) if several.waits && end <= self.now && time < end => end,
+            Some(end) if several.waits && end <= self.now => {
+                self.on_members_due(&window, which);
+                self.now
+            }
+            _ => self.now,
         }
     }
 

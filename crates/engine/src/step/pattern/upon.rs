@@ -1,6 +1,8 @@
 //! `upon`: a record's step is an input too, taken in the same step, breadth-first, and never without end.
 
-use paramedic_model::{Ci, CiRef, Id, IncidentMove, Kind, Named, Names, OwnedEvent, RunState, Severity};
+use paramedic_model::{
+    AlertKey, Ci, CiRef, Id, IncidentMove, Kind, Named, Names, OwnedEvent, RunState, Severity, Window, WindowBody,
+};
 use paramedic_rulebook::{Ctx, EvalError, Pattern, Rule, RuleIx};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -190,6 +192,7 @@ impl Cx<'_> {
             Err(EvalError::Script(_)) => return self.ignore("`upon` failed"),
         };
         let which = Which { set: std::sync::Arc::clone(&set), ix, by };
+        self.begin_anew(&which);
         match counted(rule) {
             None => self.on_signal(&which, hit, Signal::Fires),
             Some(counting) => {
@@ -197,6 +200,45 @@ impl Cx<'_> {
                 more.extend(names.clone());
                 self.on_signal(&which, Hit { names: &more, ..hit }, signal);
             }
+        }
+    }
+
+    /// Whether what a record's step made so is still so, without a break: the incident open, the alert closed...
+    pub(super) fn still_stands(&self, rule: &Rule, names: &Names) -> bool {
+        let Pattern::Upon { step, count: None, .. } = &rule.pattern else { return true };
+        let record = |name: &str| match names.get(name) {
+            Some(Named::Record(record)) => Some(record),
+            _ => None,
+        };
+        if let Some(was) = record("incident") {
+            let id = was["id"].as_str().and_then(|id| id.parse().ok());
+            let now = id.and_then(|id: Id| self.state.incidents.get(&id));
+            let same = now.filter(|i| json!(i.reopen_count) == was["reopen_count"]);
+            return same.is_some_and(|i| i.state.is_open() == (step != "incident.resolved"));
+        }
+        if let Some(was) = record("alert") {
+            let key = serde_json::from_value(was["key"].clone()).ok();
+            let now = key.and_then(|key: AlertKey| self.state.alerts.get(&key));
+            let is_open = now.map(|a| (json!(a.began) == was["began"]).then_some(a.is_open()));
+            // One that ended long ago is not kept.
+            return match step.as_str() {
+                "alert.opened" => is_open == Some(Some(true)),
+                _ => matches!(is_open, None | Some(Some(false))),
+            };
+        }
+        true
+    }
+
+    /// What stayed so, and then did not, begins anew.
+    fn begin_anew(&mut self, which: &Which) {
+        if which.rule().stays.is_none() {
+            return;
+        }
+        let id = self.window_id(which, Window::HOLDS);
+        if let Some(WindowBody::Holds { names, .. }) = self.state.windows.get(&id).map(|w| &w.body)
+            && !self.still_stands(which.rule(), names)
+        {
+            self.end_window(id);
         }
     }
 

@@ -1,5 +1,7 @@
 //! Windows come, change and go: always by a mark, never more than the cap.
 
+use std::sync::Arc;
+
 use paramedic_model::{AlertKey, Id, TimerKind, Timestamp, Window, WindowBody};
 use paramedic_rulebook::Clear;
 use serde_json::json;
@@ -41,7 +43,7 @@ impl Cx<'_> {
             touched,
             body,
         };
-        self.mark(Mark::WindowChanged { window: Box::new(window) });
+        self.mark(Mark::WindowChanged { window: Arc::new(window) });
     }
 
     fn make_room(&mut self, which: &Which) {
@@ -103,6 +105,9 @@ impl Cx<'_> {
     pub(in crate::step) fn on_window_due(&mut self, id: Id) {
         let Some(window) = self.state.windows.get(&id).cloned() else { return };
         let Some(which) = self.rule_of_window(&window) else { return self.end_window(id) };
+        if self.window_waits_for_source(id, &window.body) {
+            return;
+        }
         match &window.body {
             WindowBody::Holds { .. } => self.on_held_for(&window, &which),
             WindowBody::Count { .. } => match counting(which.rule()) {

@@ -168,3 +168,17 @@ fn a_page_that_nobody_approved_is_another_one_than_that_of_the_opening() {
     let ids: std::collections::BTreeSet<_> = pages.iter().map(|page| page.key("test")).collect();
     assert_eq!(ids.len(), 3, "each has a key of its own");
 }
+
+#[test]
+fn what_is_not_so_any_more_when_it_is_approved_does_not_run() {
+    let only_if = "      - playbook: clean\n        only_if: '!has(open_incident(cmdb.ci(\"web-2\")))'\n";
+    let rules = asks("stop").replacen("      - playbook: clean\n", only_if, 1);
+    let mut w = World::new(set("auto", &rules));
+    w.event(disk("web-1", 95)).delivered();
+    assert_eq!(w.runs(), ["clean proposed"]);
+    let run = w.run().id;
+    w.at("10m").event(disk("web-2", 95)).steps();
+    w.act(OperatorAct::Approve { run });
+    assert_eq!(w.steps(), "run_withdrawn, run_decided, -> in_progress");
+    assert_eq!(w.live().runs[&run].state, R::Cancelled);
+}

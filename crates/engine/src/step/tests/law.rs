@@ -97,7 +97,7 @@ impl Alone {
     /// Steps, and asserts the law, as decided and as stored.
     fn step(&mut self, id: &str, input: &Input, now: paramedic_model::Timestamp) {
         let before = self.state.clone();
-        let decided = self.engine.step(&mut self.state, SCOPE, id, input, now);
+        let decided = self.engine.step(&mut self.state, SCOPE, id, input, now, &[]);
         let (mut applied, mut read_back) = (before.clone(), before);
         for one in &decided {
             let was = applied.clone();

@@ -463,7 +463,7 @@ fn run(ops: &[(usize, Op)], cuts: &[Cut], sets: &[Arc<RuleSet>]) -> Outcome {
     let mut shard = store.restart(sets[0].digest, limits, sets);
     sets.iter().for_each(|set| shard.learn(Arc::clone(set)));
     let mut now = t("0s");
-    shard.begin(now);
+    shard.begin(now, vec![]);
     for scope in SCOPES {
         let cis = ["web-1", "web-2"].map(|name| server(scope, name)).to_vec();
         let body = InboxBody::Cmdb(CmdbDelta { by: "test".into(), cis, relations: vec![] });
@@ -478,7 +478,7 @@ fn run(ops: &[(usize, Op)], cuts: &[Cut], sets: &[Arc<RuleSet>]) -> Outcome {
             continue;
         }
         if cut == Cut::EndsWithTick {
-            shard.tick(vec![]);
+            shard.tick();
         }
         store.commit(&shard.finish(BTreeMap::new()));
         store.is_whole(&shard);
@@ -486,7 +486,7 @@ fn run(ops: &[(usize, Op)], cuts: &[Cut], sets: &[Arc<RuleSet>]) -> Outcome {
             shard = store.restart(sets[0].digest, limits, sets);
             sets.iter().for_each(|set| shard.learn(Arc::clone(set)));
         }
-        shard.begin(now);
+        shard.begin(now, vec![]);
     }
     store.commit(&shard.finish(BTreeMap::new()));
     store.is_whole(&shard);

@@ -145,7 +145,7 @@ fn an_event_that_was_handed_over_does_nothing_as_an_inbox_entry_and_all_as_an_ev
         at: t("1m"),
         body: InboxBody::Handed(Box::new(event.clone())),
     };
-    w.shard.begin(t("1m"));
+    w.shard.begin(t("1m"), vec![]);
     w.shard.inbox(t("1m"), &entry);
     assert_eq!((w.shard.clock(), w.live().clone()), before);
     assert!(!w.shard.has_decided());

@@ -128,3 +128,62 @@ fn what_only_would_have_been_is_no_cause_of_what_is() {
     w.event(firing("web-1"));
     assert_eq!(w.opened(), 1);
 }
+
+/// The desk is told ten minutes after a step, if that is still so.
+fn still(step: &str, record: &str) -> World {
+    let rules = with(&format!(
+        "
+  - rule: still
+    upon: {step}
+    for: 10m
+    notify: {{ to: desk, summary: \"still: {{{record}}}\" }}
+"
+    ));
+    World::new(set("record", &rules))
+}
+
+#[test]
+fn an_incident_that_stays_open_is_told_and_one_that_was_resolved_meanwhile_is_not() {
+    let mut w = still("incident.opened", "incident.summary");
+    w.event(firing("web-1")).event(firing("web-2")).at("9m").event(resolved("web-2")).restart().at("9m 59s");
+    assert_eq!(w.pages(), [""; 0]);
+    w.at("10m");
+    assert_eq!(w.pages(), ["desk: still: web-1 is down"]);
+}
+
+#[test]
+fn an_incident_that_came_back_meanwhile_did_not_stay_open() {
+    let mut w = still("incident.opened", "incident.summary");
+    w.event(firing("web-1")).at("1m").event(resolved("web-1")).at("2m").event(firing("web-1").began("2m")).at("1h");
+    assert_eq!((w.opened(), w.pages().len()), (1, 0));
+}
+
+#[test]
+fn an_incident_that_stays_resolved_is_told_and_one_that_reopens_is_not() {
+    let mut w = still("incident.resolved", "incident.summary");
+    w.event(firing("web-1")).event(firing("web-2")).at("1m").event(resolved("web-1")).event(resolved("web-2"));
+    w.at("5m").event(firing("web-2").began("5m")).at("11m");
+    assert_eq!(w.pages(), ["desk: still: web-1 is down"]);
+}
+
+#[test]
+fn an_alert_that_stays_open_is_told_and_one_that_ended_or_began_anew_is_not() {
+    let mut w = still("alert.opened", "alert.type");
+    w.event(firing("web-1"))
+        .at("1m")
+        .event(resolved("web-1"))
+        .at("2m")
+        .event(firing("web-1").began("2m"))
+        .at("11m 59s");
+    assert_eq!(w.pages().len(), 0);
+    w.at("12m");
+    assert_eq!(w.pages().len(), 1, "the second time counts from its own beginning");
+}
+
+#[test]
+fn an_alert_that_stays_resolved_is_told() {
+    let mut w = still("alert.resolved", "alert.type");
+    w.event(firing("web-1")).event(firing("web-2")).at("1m").event(resolved("web-1")).event(resolved("web-2"));
+    w.at("10m").event(firing("web-2").began("10m")).at("11m");
+    assert_eq!(w.pages().len(), 1);
+}

@@ -163,6 +163,7 @@ pub(super) struct World {
     limits: Limits,
     now: Timestamp,
     inputs: u32,
+    away: Vec<String>,
     fresh: Vec<Decided>,
     opened: Vec<Id>,
 }
@@ -180,7 +181,8 @@ impl World {
     pub(super) fn within(set: Arc<RuleSet>, limits: Limits) -> Self {
         let store = Store::default();
         let shard = store.restart(set.digest, limits, &[Arc::clone(&set)]);
-        let mut world = World { shard, store, set, limits, now: t("0s"), inputs: 0, fresh: vec![], opened: vec![] };
+        let mut world =
+            World { shard, store, set, limits, now: t("0s"), inputs: 0, away: vec![], fresh: vec![], opened: vec![] };
         let cis = ["web-1", "web-2"].map(|name| server(SCOPE, name)).to_vec();
         world.inbox(InboxBody::Cmdb(CmdbDelta { by: "test".into(), cis, relations: vec![] }));
         world.fresh.clear();
@@ -188,7 +190,7 @@ impl World {
     }
 
     fn batch(&mut self, f: impl FnOnce(&mut Shard, Timestamp)) {
-        self.shard.begin(self.now);
+        self.shard.begin(self.now, self.away.clone());
         f(&mut self.shard, self.now);
         let finished = self.shard.finish(BTreeMap::new());
         for (_, one) in &finished.decided {
@@ -204,6 +206,12 @@ impl World {
     /// The engine dies, and goes on from what was committed.
     pub(super) fn restart(&mut self) -> &mut Self {
         self.shard = self.store.restart(self.set.digest, self.limits, &[Arc::clone(&self.set)]);
+        self
+    }
+
+    /// From now on these sources are away.
+    pub(super) fn away(&mut self, sources: &[&str]) -> &mut Self {
+        self.away = sources.iter().map(|&source| source.to_owned()).collect();
         self
     }
 
@@ -235,7 +243,7 @@ impl World {
     pub(super) fn at(&mut self, when: &str) -> &mut Self {
         assert!(t(when) >= self.now, "{when} has passed");
         self.now = t(when);
-        self.batch(|shard, _| shard.tick(vec![]));
+        self.batch(|shard, _| shard.tick());
         self
     }
 
