@@ -18,7 +18,7 @@ use paramedic_engine::{Limits, RuleFailed};
 use paramedic_formats::Format;
 use paramedic_formats::cmdb::CmdbFile;
 use paramedic_model::{Digest, Timestamp, combine};
-use paramedic_rulebook::{RuleSet, ScopeExpr};
+use paramedic_rulebook::{EnrichFailures, RuleSet, ScopeExpr};
 use serde::Serialize;
 
 pub use compare::{Comparison, Difference, EventRef, Kind, compare};
@@ -126,6 +126,9 @@ pub struct Report {
     /// Rules that failed, by name.
     #[serde(skip)]
     pub failed: Vec<RuleFailures>,
+    /// Steps of `enrich` that failed.
+    #[serde(skip)]
+    pub enrich_failed: EnrichFailures,
 }
 
 /// What a rule that failed came to.
@@ -247,6 +250,14 @@ fn failed(tallies: &[Tally]) -> Vec<RuleFailures> {
     all.into_values().collect()
 }
 
+fn enrich_failed(tallies: &[Tally]) -> EnrichFailures {
+    let mut all = EnrichFailures::default();
+    tallies.iter().for_each(|tally| all.join(tally.enrich_failed.clone()));
+    // Which worker met it first says nothing.
+    all.first.sort();
+    all
+}
+
 fn report(gathered: &Gathered, tallies: &[Tally], duration_ms: u64) -> Report {
     let sum = |count: fn(&Tally) -> u64| tallies.iter().map(count).sum();
     Report {
@@ -267,5 +278,6 @@ fn report(gathered: &Gathered, tallies: &[Tally], duration_ms: u64) -> Report {
         duration_ms,
         undecodable: gathered.undecodable.clone(),
         failed: failed(tallies),
+        enrich_failed: enrich_failed(tallies),
     }
 }

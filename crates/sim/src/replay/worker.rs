@@ -7,7 +7,7 @@ use crossbeam_channel::Receiver;
 use paramedic_engine::{Decision, EventInput, Finished, Step, event_input_id, rule_failed};
 use paramedic_formats::cmdb::CmdbFile;
 use paramedic_model::{CmdbDelta, Digest, IncidentState, OwnedEvent, Span, Timestamp};
-use paramedic_rulebook::{Evaluator, Matches, RuleSet};
+use paramedic_rulebook::{EnrichFailures, Evaluator, Matches, RuleSet};
 
 use super::compare::{Comparer, Differences, Lines};
 use super::{ReplayOptions, RuleFailures, RunsBehave};
@@ -44,6 +44,7 @@ pub(super) struct Tally {
     pub(super) runs: u64,
     pub(super) pages: u64,
     pub(super) failed: BTreeMap<(String, String), RuleFailures>,
+    pub(super) enrich_failed: EnrichFailures,
     pub(super) scopes: Vec<(String, Digest)>,
 }
 
@@ -177,6 +178,7 @@ impl One {
     }
 
     fn tally(mut self) -> Tally {
+        self.tally.enrich_failed = self.evaluator.take_enrich_failures();
         for (name, state) in self.driver.shard.scopes() {
             self.tally.open_at_end += state.incidents.values().filter(|i| i.state.is_open()).count() as u64;
             let head = &state.head;
