@@ -146,10 +146,13 @@ impl Engine {
         let registry = prometheus_registry()?;
         let metrics = Metrics::new(&registry)?;
         let watch = config.rules_watch;
+        let sources: Vec<String> = config.sources.iter().map(|source| source.name.clone()).collect();
+        reload::tell_unknown_sources(&set, &sources);
         let reloader = folder.map(|(seen, grants)| {
             Arc::new(Reloader {
                 folder: config.rules.clone(),
                 grants,
+                sources,
                 alone: config.kafka.as_ref().is_none_or(|k| k.group.is_none()),
                 store: Arc::clone(&store),
                 reloads: metrics.rules_reloads.clone(),

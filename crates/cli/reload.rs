@@ -29,6 +29,8 @@ type Files = BTreeMap<String, String>;
 pub(crate) struct Reloader {
     pub(crate) folder: PathBuf,
     pub(crate) grants: Grants,
+    /// The names of the configured sources.
+    pub(crate) sources: Vec<String>,
     /// Of several engines none puts back what another has replaced, unless somebody says so.
     pub(crate) alone: bool,
     pub(crate) store: Arc<dyn Store>,
@@ -94,6 +96,7 @@ impl Reloader {
             return Ok((digest, false));
         }
         scenarios(files)?;
+        tell_unknown_sources(&set, &self.sources);
         self.store.ruleset_put(digest, &set.sources).map_err(Refused::Store)?;
         match self.store.ruleset_publish(digest, clock::wall(), again || self.alone).map_err(Refused::Store)? {
             Published::Now => Ok((digest, true)),
@@ -126,6 +129,13 @@ impl Refused {
             Refused::Store(error) => ("store", None, vec![error.to_string()]),
         };
         Reloaded { result, well: false, digest, problems }
+    }
+}
+
+/// Warns of steps of `enrich` for sources that are not configured: they never run.
+pub(crate) fn tell_unknown_sources(set: &RuleSet, sources: &[String]) {
+    for (place, source) in set.site.unknown_sources(sources) {
+        tracing::warn!(at = %place, source, "enrich names a source that is not configured: the step never runs");
     }
 }
 

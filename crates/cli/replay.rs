@@ -80,6 +80,13 @@ fn tell_failed(report: &Report) {
         let off = if failed.switched_off { ", and is switched off" } else { "" };
         eprintln!("{}: rule {} failed {} times{off}: {}", failed.at, failed.rule, failed.times, failed.why);
     }
+    let failed = &report.enrich_failed;
+    for (at, why) in &failed.first {
+        eprintln!("{at}: a step of `enrich` failed, and set nothing: {why}");
+    }
+    if failed.times > failed.first.len() as u64 {
+        eprintln!("steps of `enrich` failed {} times in all", failed.times);
+    }
 }
 
 /// As JSON, for people, or for people with the JSON in a file.

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use anyhow::bail;
 use paramedic_model::{Event, Grants};
-use paramedic_rulebook::explain::{ConditionTold, ConjunctTold, Explainer, Explanation, FieldTold, Held, RuleTold, Which};
+use paramedic_rulebook::explain::{
+    ConditionTold, ConjunctTold, Explainer, Explanation, FieldChange, FieldTold, Held, RuleTold, Which,
+};
 use serde_json::{Value, json};
 
 use super::read::{self, Placed, Read};
@@ -77,6 +79,7 @@ fn as_json(line: usize, event: &Event<'_>, explanation: &Explanation) -> Value {
 
 fn human(from: &str, line: usize, event: &Event<'_>, explanation: &Explanation, args: &ExplainArgs) -> String {
     let mut out = format!("{from}:{line}: {}\n", head(event));
+    enriched(&mut out, explanation);
     let most = if args.all || args.rule.is_some() { usize::MAX } else { SHOWN };
     for told in explanation.rules.iter().take(most) {
         rule(&mut out, told);
@@ -94,6 +97,17 @@ fn human(from: &str, line: usize, event: &Event<'_>, explanation: &Explanation, 
         }
     }
     out
+}
+
+/// What `enrich` makes of the event before any rule sees it.
+fn enriched(out: &mut String, explanation: &Explanation) {
+    for FieldChange { field, written, .. } in &explanation.enriched {
+        let value = written.as_deref().map_or_else(|| "missing".to_owned(), printable);
+        let _ = writeln!(out, "  enriched: {field} is {value}");
+    }
+    for (at, why) in &explanation.enrich_failed {
+        let _ = writeln!(out, "  a step of `enrich` failed and sets nothing: {at}: {}", printable(why));
+    }
 }
 
 /// What a person would call the event.

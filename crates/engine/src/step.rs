@@ -14,6 +14,7 @@ mod questions;
 mod remedy;
 mod report;
 mod resolve;
+mod seen;
 mod share;
 mod source;
 mod suppress;
@@ -98,9 +99,9 @@ impl Input {
 /// An event with its matches, and the rule set that they were found under.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EventInput {
-    /// As sent.
+    /// As sent: what `enrich` makes of it is in the matches.
     pub event: OwnedEvent,
-    /// What it matched.
+    /// What it matched, and what `enrich` changed.
     pub matches: Matches,
     /// Under this set; under another it is matched again.
     pub set: Digest,

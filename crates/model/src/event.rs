@@ -8,6 +8,8 @@ use serde_json::json;
 
 use crate::{Id, Timestamp};
 
+mod changed;
+
 /// How bad the sender says it is. `Unknown` compares like a missing value in conditions: see [`Severity::rank`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,5 +1,6 @@
 //! Evaluates the expressions of a set, for one thread.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use paramedic_model::{Ci, Cmdb, Event, Level, Status, Timestamp};
@@ -15,13 +16,21 @@ use crate::script::names::Is;
 use crate::script::native::{cond, expression, necessary, term};
 use crate::script::objects::{CiObject, dynamic};
 use crate::script::runtime::{Fault, Lazy, Named, Runtime, Surroundings};
-use crate::{Bindings, ExprIx, ExprText, Field, Intent, Lookups, Rule, RuleIx, RuleSet, Slot, Template, template};
+use crate::script::thresholds::thresholds_in;
+use crate::{
+    Bindings, Changes, ExprIx, ExprText, Field, Intent, Lookups, Rule, RuleIx, RuleSet, Slot, Template, template,
+};
 
+mod enrich;
 mod failures;
 mod indexed;
 mod members;
 mod stated;
+mod thresholds;
 
+use enrich::Enrich;
+pub use enrich::EnrichFailures;
+pub(crate) use enrich::given;
 pub use failures::Failure;
 pub use indexed::{Asked, HowFound, IndexedCondition};
 use members::Parsed;
@@ -56,8 +65,10 @@ impl<'a> Ctx<'a> {
 }
 
 /// Which conditions hold for one event. Each list is sorted by rule.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Matches {
+    /// What `enrich` changes of the event: conditions were asked of the event with these.
+    pub changes: Changes,
     /// Rules whose `when` holds.
     pub when: SmallVec<[RuleIx; 4]>,
     /// Rules whose explicit `clear` holds. The default `clear` is not here: the engine knows the alerts.
@@ -72,7 +83,7 @@ pub struct Matches {
 }
 
 impl Matches {
-    /// Whether nothing held and nothing failed.
+    /// Whether nothing held and nothing failed, whatever `enrich` changes.
     pub fn is_empty(&self) -> bool {
         self.when.is_empty()
             && self.clear.is_empty()
@@ -94,7 +105,7 @@ pub enum EvalError {
 }
 
 /// What a condition is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Purpose {
     When,
     Clear,
@@ -144,7 +155,7 @@ struct Condition {
     native: Cond,
     /// The whole, where the pure subset is not the whole.
     script: Option<Box<AST>>,
-    /// With what it reads of earlier members, where it reads any.
+    /// With what it reads of earlier members or of the CMDB, where it reads any.
     whole: Option<Box<AST>>,
 }
 
@@ -162,9 +173,12 @@ pub struct Evaluator {
     set: Arc<RuleSet>,
     exprs: Vec<Compiled>,
     conditions: Vec<Condition>,
+    /// Those that read thresholds.
+    with_thresholds: BTreeMap<(RuleIx, Purpose), usize>,
     index: Index,
     found: Found,
     asked: Asked,
+    enrich: Enrich,
     runtime: Runtime,
     failures: Vec<Failure>,
 }
@@ -177,9 +191,11 @@ impl Evaluator {
         let mut this = Self {
             exprs,
             conditions: Vec::new(),
+            with_thresholds: BTreeMap::new(),
             index: Index::default(),
             found: Found::default(),
             asked: Asked::default(),
+            enrich: Enrich::new(&compiler, &set),
             runtime: Runtime::of(&set.site),
             failures: Vec::new(),
             set: Arc::clone(&set),
@@ -211,8 +227,12 @@ impl Evaluator {
             let Some(expr) = expression(&ast) else { continue };
             let is_native = cond(expr).is_some();
             let native = necessary(expr);
-            let implied = members::implied(rule, purpose, &ast);
             let at = self.conditions.len();
+            let with_thresholds = whole.as_ref().filter(|whole| thresholds_in(whole));
+            let implied = members::implied(rule, purpose, with_thresholds.unwrap_or(&ast));
+            if with_thresholds.is_some() {
+                self.with_thresholds.insert((rule.ix, purpose), at);
+            }
             let script = (!is_native).then(|| Box::new(ast));
             let whole = whole.map(Box::new);
             self.conditions.push(Condition { rule: rule.ix, expr: ix, purpose, implied, native, script, whole });
@@ -227,8 +247,19 @@ impl Evaluator {
         &self.set
     }
 
-    /// Which conditions hold, found through the index.
-    pub fn matches(&mut self, event: &Event<'_>) -> Matches {
+    /// Which conditions hold for an event as sent, after `enrich`; found through the index. This is the one place where
+    /// events are enriched.
+    pub fn matches(&mut self, sent: &Event<'_>) -> Matches {
+        let changes = self.changes(sent);
+        if changes.is_empty() {
+            return self.match_seen(sent);
+        }
+        let found = self.match_seen(&changes.seen(sent));
+        Matches { changes, ..found }
+    }
+
+    /// Which conditions hold for an event that was enriched before.
+    pub fn match_seen(&mut self, event: &Event<'_>) -> Matches {
         let Self { conditions, index, runtime, found, asked, set, .. } = self;
         let mut out = Matches::default();
         let mut lazy = Lazy::default();
@@ -244,14 +275,15 @@ impl Evaluator {
         out
     }
 
-    /// The same answer, from asking every condition.
-    pub fn matches_brute_force(&mut self, event: &Event<'_>) -> Matches {
-        let mut out = Matches::default();
-        let mut lazy = Lazy::default();
+    /// The same answer as [`Evaluator::matches`], from asking every condition.
+    pub fn matches_brute_force(&mut self, sent: &Event<'_>) -> Matches {
+        let changes = self.changes(sent);
+        let event = changes.seen(sent);
+        let (mut out, mut lazy) = (Matches::default(), Lazy::default());
         for condition in &self.conditions {
-            ask(&self.set, condition, 0, &mut self.runtime, event, &mut lazy, &mut out, &mut self.asked.scripts);
+            ask(&self.set, condition, 0, &mut self.runtime, &event, &mut lazy, &mut out, &mut self.asked.scripts);
         }
-        out
+        Matches { changes, ..out }
     }
 
     /// The parts of a rule's `by`, which must be given.

@@ -21,7 +21,7 @@ mod value;
 pub use analysis::{Analysis, Finding, FindingKind, RuleAnalysis, Verdict, analyse};
 pub use bindings::{Bindings, Bound};
 pub use diagnostics::{Diagnostic, Gravity};
-pub use evaluator::{Asked, Ctx, EvalError, Evaluator, Failure, HowFound, IndexedCondition, Matches};
+pub use evaluator::{Asked, Ctx, EnrichFailures, EvalError, Evaluator, Failure, HowFound, IndexedCondition, Matches};
 pub use load::{GRANTS, Loaded, load, load_all_words};
 pub use lookups::Lookups;
 pub use read::records::{RecordStep, record_steps};

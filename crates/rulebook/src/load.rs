@@ -172,8 +172,8 @@ impl Loading {
             self.compiler = Compiler::of(&site);
             self.set.site = site;
             let mut reader = self.reader(&mut report);
-            let defaults = site::defaults(&mut reader, &node);
-            self.defaults = defaults;
+            let (enrich, defaults) = (site::enrich(&mut reader, &node), site::defaults(&mut reader, &node));
+            (self.set.site.enrich, self.defaults) = (enrich, defaults);
         }
         self.diagnostics.extend(report.found);
     }
@@ -228,7 +228,7 @@ impl Loading {
             book.digest = of_book(book, &rules, &forms);
         }
         let functions = set.site.functions.as_deref().map(|text| self.compiler.normal_form(text));
-        set.digest = of_set(&set, functions);
+        set.digest = of_set(&set, functions, &forms);
         Loaded { set: Some(set), diagnostics: self.diagnostics }
     }
 }

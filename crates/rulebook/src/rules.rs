@@ -1,11 +1,13 @@
 //! A compiled rule set, as plain data: what the YAML says, checked. Expressions are numbered; each thread's
 //! [`crate::Evaluator`] holds its own compiled form of them.
 
+mod enrich;
 mod pattern;
 mod remedy;
 
 use std::collections::BTreeMap;
 
+pub use enrich::*;
 use paramedic_model::{Autonomy, Digest, Grants, Level, Playbook, Span};
 pub use pattern::*;
 pub use remedy::*;
@@ -284,6 +286,19 @@ pub struct Site {
     pub lists: BTreeMap<String, Vec<Value>>,
     /// Functions of the site, as Rhai.
     pub functions: Option<String>,
+    /// What is made of each event before any rule sees it, in order.
+    pub enrich: Vec<EnrichStep>,
+    /// Thresholds by name: what `threshold("NAME")` is for a CI that has none of its own, and where it has one.
+    pub thresholds: BTreeMap<String, Threshold>,
+}
+
+impl Site {
+    /// Sources that `enrich` names and that are none of these, with the place of the step.
+    pub fn unknown_sources<'s>(&'s self, known: &'s [String]) -> impl Iterator<Item = (&'s Place, &'s str)> {
+        let all =
+            self.enrich.iter().flat_map(|step| step.sources.iter().map(move |source| (&step.place, source.as_str())));
+        all.filter(|(_, source)| !known.iter().any(|name| name == source))
+    }
 }
 
 /// Everything that decides: rulebooks, catalogue, grants. Checked; immutable.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use paramedic_model::{Event, Grants};
 use paramedic_rulebook::{Analysis, Evaluator, FindingKind, GRANTS, RuleSet, Verdict, analyse, load};
 use proptest::prelude::*;
-use random::{atom, condition, event};
+use random::{atom, condition, event, step};
 
 const PLAYBOOKS: &str = "playbooks:
   p: { runner: http, url: http://h/p, timeout: 1s, effect: keyed }
@@ -20,9 +20,14 @@ const PLAYBOOKS: &str = "playbooks:
 
 /// A set of one rulebook that may do all, under the grants that `check` takes.
 fn set(rules: &str) -> Arc<RuleSet> {
+    set_after("defaults: {}", rules)
+}
+
+/// The same under a site file.
+fn set_after(site: &str, rules: &str) -> Arc<RuleSet> {
     let book = format!("rulebook: r\nmay: {{ playbooks: [p, q], ci_classes: [server] }}\nrules:\n{rules}");
     let grants = serde_json::to_string(&Grants::AsAsked).unwrap();
-    let sources = [("r.yaml", book.as_str()), ("playbooks.yaml", PLAYBOOKS), (GRANTS, &grants)];
+    let sources = [("r.yaml", book.as_str()), ("playbooks.yaml", PLAYBOOKS), (GRANTS, &grants), ("site.yaml", site)];
     let loaded = load(&sources.into_iter().map(|(path, text)| (path.to_owned(), text.to_owned())).collect());
     let wrong: Vec<String> = loaded.diagnostics.iter().filter(|d| d.is_error()).map(ToString::to_string).collect();
     Arc::new(loaded.set.unwrap_or_else(|| panic!("{}\n{rules}", wrong.join("\n"))))
@@ -59,6 +64,12 @@ fn rules(of: &[(String, bool, bool)]) -> String {
     of.iter().enumerate().map(one).collect()
 }
 
+/// A site file, that mostly enriches.
+fn site() -> impl Strategy<Value = String> {
+    let steps = prop::collection::vec(step(), 1..4).prop_map(|steps| format!("enrich:\n{}", steps.concat()));
+    prop_oneof![1 => Just("defaults: {}".to_owned()), 2 => steps]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
@@ -66,12 +77,14 @@ proptest! {
     fn no_event_fires_a_rule_that_was_called_dead_or_leaves_a_shadowed_one_alone(
         of in prop::collection::vec(rule(), 1..8),
         events in prop::collection::vec(event(), 1..60),
+        site in site(),
     ) {
-        let set = set(&rules(&of));
+        let set = set_after(&site, &rules(&of));
         let analysis = analyse(&set);
         let mut evaluator = Evaluator::new(Arc::clone(&set));
         for event in &events {
             let matched = evaluator.matches(event).when;
+            let event = &*evaluator.seen(event);
             for ix in matched.iter().filter(|ix| evaluator.by(**ix, event).is_ok()).copied().collect::<Vec<_>>() {
                 let found = &analysis.rules[ix.0 as usize];
                 prop_assert_ne!(found.verdict, Verdict::Dead, "{} fires by {:?}", of[ix.0 as usize].0, event);
@@ -83,8 +96,8 @@ proptest! {
     }
 
     #[test]
-    fn a_rule_that_was_called_live_fires_by_the_event_that_is_shown(of in prop::collection::vec(rule(), 1..8)) {
-        let set = set(&rules(&of));
+    fn a_rule_that_was_called_live_fires_by_the_event_that_is_shown(of in prop::collection::vec(rule(), 1..8), site in site()) {
+        let set = set_after(&site, &rules(&of));
         let analysis = analyse(&set);
         let mut evaluator = Evaluator::new(Arc::clone(&set));
         for found in analysis.rules.iter().filter(|r| r.verdict == Verdict::Live) {

@@ -470,7 +470,7 @@ fn every_misuse_is_told_with_its_fix() {
     let catalogue = "playbooks:\n  block: { runner: http, url: http://h/b, timeout: 1m, effect: keyed, parameters: { ip: { type: string } } }\n  \
         other: { runner: http, url: http://h/o, timeout: 1m, effect: keyed, parameters: { id: { type: string } } }\n";
     let site = "defaults: { assing: desk, autonomy: all }\nescalations:\n  usually: [ { at: 5m, to: a } ]\nlists: { a-b: [x] }\n\
-        functions: |\n  fn has(x) { x }\n  fn f(x) { x + MAJOR }\ntopology: {}\nenrich: []\n";
+        functions: |\n  fn has(x) { x }\n  fn f(x) { x + MAJOR }\ntopology: {}\ninhibit: []\n";
     let files =
         [("words.yaml", include_str!("mistakes/words.yaml")), ("playbooks.yaml", catalogue), ("site.yaml", site)];
     let loaded = load_all_words(&files.map(|(path, text)| (path.to_owned(), text.to_owned())).into());

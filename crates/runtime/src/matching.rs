@@ -203,11 +203,21 @@ impl Matcher {
         self.metrics.conditions_asked.with_label_values(&["index"]).inc_by(asked.indexed);
         self.metrics.conditions_asked.with_label_values(&["always"]).inc_by(asked.unindexed);
         self.metrics.condition_scripts.inc_by(asked.scripts);
+        self.tell_enrich_failures();
         for (source, (matched, filtered)) in self.tallies.drain(..) {
             self.metrics.inputs.with_label_values(&[source.as_str(), "matched"]).inc_by(matched);
             self.metrics.inputs.with_label_values(&[source.as_str(), "filtered"]).inc_by(filtered);
         }
         out
+    }
+
+    /// What `enrich` could not set is counted, and told with its place; the events went on as they were.
+    fn tell_enrich_failures(&mut self) {
+        let failed = self.evaluator.take_enrich_failures();
+        self.metrics.enrich_failures.inc_by(failed.times);
+        for (at, why) in failed.first {
+            tracing::warn!(at, why, "a step of enrich failed; it sets nothing");
+        }
     }
 
     fn record(&mut self, feed: usize, chunk: &Chunk, record: &Record, cap: Timestamp, out: &mut Matched) {
@@ -239,6 +249,7 @@ impl Matcher {
                 if let InboxBody::RulebooksPublished(set) = body
                     && let Some(set) = self.sets.get(*set)
                 {
+                    self.tell_enrich_failures();
                     self.evaluator = Evaluator::new(set);
                     self.metrics.rules_unindexed.set(unindexed(&self.evaluator));
                     self.older_rules = true;

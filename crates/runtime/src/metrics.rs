@@ -44,6 +44,8 @@ pub struct Metrics {
     pub rules_switched_off: IntGaugeVec,
     /// Failures of rules: a condition, a value or a script that gave none.
     pub rule_failures: IntCounter,
+    /// Steps of `enrich` that failed, and so set nothing.
+    pub enrich_failures: IntCounter,
     /// Rules of the active set with a condition that is asked for every event.
     pub rules_unindexed: IntGauge,
     /// Conditions asked, by how they were found: index, always.
@@ -97,6 +99,9 @@ impl Metrics {
         let rule_failures =
             IntCounter::new("paramedic_rule_failures_total", "Conditions, values and scripts of rules that failed")?;
         registry.register(Box::new(rule_failures.clone()))?;
+        let enrich_failures =
+            IntCounter::new("paramedic_enrich_failures_total", "Steps of enrich that failed, and set nothing")?;
+        registry.register(Box::new(enrich_failures.clone()))?;
         Ok(Self {
             rules_reloads: counters(
                 "paramedic_rules_reloads_total",
@@ -110,6 +115,7 @@ impl Metrics {
                 &["shard"],
             )?,
             rule_failures,
+            enrich_failures,
             rules_unindexed,
             condition_scripts,
             conditions_asked: counters(

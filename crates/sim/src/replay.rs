@@ -19,7 +19,7 @@ use paramedic_engine::{Limits, RuleFailed};
 use paramedic_formats::Format;
 use paramedic_formats::cmdb::CmdbFile;
 use paramedic_model::{Digest, Timestamp, combine};
-use paramedic_rulebook::{RuleSet, ScopeExpr};
+use paramedic_rulebook::{EnrichFailures, RuleSet, ScopeExpr};
 use serde::Serialize;
 
 pub use compare::{Comparison, Difference, EventRef, Kind, compare};
@@ -127,6 +127,9 @@ pub struct Report {
     /// Rules that failed, by name.
     #[serde(skip)]
     pub failed: Vec<RuleFailures>,
+    /// Steps of `enrich` that failed.
+    #[serde(skip)]
+    pub enrich_failed: EnrichFailures,
 }
 
 /// What a rule that failed came to.
@@ -271,5 +274,6 @@ fn report(gathered: &Gathered, of: usize, tallies: &[Tally], duration_ms: u64) -
         duration_ms,
         undecodable: gathered.undecodable.clone(),
         failed: failed(tallies),
+        enrich_failed: gathered.enrich_failed.get(of).cloned().unwrap_or_default(),
     }
 }

@@ -7,7 +7,7 @@ mod common;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use common::{DISK, Dice, SERVICE, at, lines, set, set_of};
+use common::{DISK, Dice, SERVICE, at, lines, set, set_of_site};
 use paramedic_engine::gather::{Head, next_source};
 use paramedic_engine::outbox::{Considered, GuardInput, after, consider};
 use paramedic_engine::{EventInput, Limits, Shard, ShardConfig, event_input_id};
@@ -248,7 +248,17 @@ fn topics() -> Topics {
 }
 
 fn history() -> Live {
-    let mut live = Live::new(topics(), &[set(), set_of(&DISK.replace("urgency: medium", "urgency: high"), SERVICE)]);
+    // Each set makes its own of an event: what another one has made must not be taken for what was sent.
+    let site = |label: &str| {
+        let value = "= event.type + (event.labels.a ?? event.labels.b ?? \"\")";
+        let step = format!("set: {{ type: service.down, labels: {{ {label}: '{value}' }} }}");
+        format!("enrich:\n  - when: event.type == \"cpu\"\n    {step}\n  - drop_from_key: [a, b]\n")
+    };
+    let sets = [
+        set_of_site(&site("a"), DISK, SERVICE),
+        set_of_site(&site("b"), &DISK.replace("urgency: medium", "urgency: high"), SERVICE),
+    ];
+    let mut live = Live::new(topics(), &sets);
     let mut dice = Dice(9);
     let cmdb = paramedic_formats::cmdb::parse(&common::cmdb(), "s0", "ann", at(0.0), &|_| None).unwrap();
     live.append("cmdb", at(0.0), InboxBody::Cmdb(cmdb));

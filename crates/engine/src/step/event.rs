@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 
 use paramedic_model::{
-    Alert, AlertKey, Event, Id, Kind, OwnedEvent, Parked, SeenId, Severity, Span, Status, Timestamp,
+    Alert, AlertKey, Digest, Event, Id, Kind, OwnedEvent, Parked, SeenId, Severity, Span, Status, Timestamp,
 };
-use paramedic_rulebook::{Matches, Rule, RuleIx};
+use paramedic_rulebook::{Matches, Rule};
 use serde_json::json;
 
 use super::pattern::Hit;
@@ -16,13 +16,24 @@ use crate::state::{KEEP_IDS, MAX_ALERTS, MAX_ENDED, MAX_IDS, MAX_PARKED, PARK};
 /// How many old things are forgotten in one step, at most.
 const FORGET_AT_ONCE: usize = 64;
 
+/// An event that is no repeat by its id.
+struct Came<'e> {
+    sent: &'e OwnedEvent,
+    /// As the active set sees it.
+    event: &'e OwnedEvent,
+    /// What it is about.
+    key: AlertKey,
+}
+
 impl Cx<'_> {
     pub(super) fn on_event(&mut self, input: &EventInput) {
         self.forget();
-        let event = &input.event;
+        let (sent, set) = (&input.event, self.state.head.set);
+        let matches = if input.set == set { input.matches.clone() } else { self.match_under_current(sent) };
+        let seen = self.as_seen(sent, &matches);
+        let event = &*seen;
+        let matches = self.with_thresholds(event, matches);
         let key = key_of(event);
-        let set = self.state.head.set;
-        let matches = if input.set == set { input.matches.clone() } else { self.match_under_current(event) };
         if self.is_known(event) {
             self.remember(event);
             self.on_signs_of_life(event, &key, &matches);
@@ -31,14 +42,11 @@ impl Cx<'_> {
         // Signs of life of a rule that is switched off as well: else all would be absent when it is on again.
         self.on_signs_of_life(event, &key, &matches);
         let matches = self.on_conditions(matches);
+        let came = Came { sent, event, key };
         match event.status {
-            Status::Firing => self.on_firing(event, key, &matches),
-            Status::Resolved => self.on_resolved(event, key, &matches),
+            Status::Firing => self.on_firing(&came, &matches),
+            Status::Resolved => self.on_resolved(&came, &matches),
         }
-    }
-
-    fn match_under_current(&self, event: &OwnedEvent) -> Matches {
-        self.evaluator(self.state.head.set).map(|e| e.borrow_mut().matches(event)).unwrap_or_default()
     }
 
     /// Known (source, id)s, parked resolves and ended alerts grow old.
@@ -95,20 +103,21 @@ impl Cx<'_> {
         }
     }
 
-    fn on_firing(&mut self, event: &OwnedEvent, key: AlertKey, matches: &Matches) {
+    fn on_firing(&mut self, came: &Came<'_>, matches: &Matches) {
+        let Came { sent, event, key } = came;
         if matches.is_empty() && !self.keeps_older_rules() {
             return self.ignore("no match");
         }
         if matches.when.is_empty() && matches.slots.is_empty() {
             let before = self.out.len();
-            self.on_clears(event, matches);
+            self.on_clears(sent, event, None, matches);
             return match self.out.len() == before && matches.is_empty() {
                 true => self.ignore("no match"),
                 false => self.remember(event),
             };
         }
         self.remember(event);
-        let known = self.state.alerts.get(&key).map(|a| (a.began, a.severity, a.closed));
+        let known = self.state.alerts.get(key).map(|a| (a.began, a.severity, a.closed));
         let open_since = known.filter(|(_, _, closed)| closed.is_none()).map(|(began, ..)| began);
         let began = event.began.or(open_since).unwrap_or(event.time);
         match known {
@@ -116,25 +125,25 @@ impl Cx<'_> {
                 let is_new = began > known_began;
                 let severity = if is_new { event.severity } else { worst(known_severity, event.severity) };
                 if event.kind == Kind::Alert && !is_new && severity == known_severity {
-                    return self.on_repeat(&key);
+                    return self.on_repeat(key);
                 }
                 self.mark(Mark::AlertSeen { alert: key.clone(), began: began.max(known_began), severity });
             }
             Some((_, _, Some(closed))) if began < closed => return self.ignore("late firing"),
             // Samples that are only counted or measured are no alert of their own before there are enough.
             _ if !self.is_alert(event, matches) => {}
-            _ => self.open_alert(event, &key, began),
+            _ => self.open_alert(event, key, began),
         }
-        self.on_matches(Hit::of(event, &key), matches);
-        self.drop_idle(event, &key, matches);
-        self.on_clears(event, matches);
-        if !self.state.alerts.get(&key).is_some_and(|a| a.is_open()) {
+        self.on_matches(Hit::of(event, key), matches);
+        self.drop_idle(event, key, matches);
+        self.on_clears(sent, event, None, matches);
+        if !self.state.alerts.get(key).is_some_and(|a| a.is_open()) {
             return;
         }
-        let met = self.state.parked.get(&key).filter(|p| began <= p.time && self.now.since(p.at) <= PARK).cloned();
+        let met = self.state.parked.get(key).filter(|p| began <= p.time && self.now.since(p.at) <= PARK).cloned();
         if let Some(parked) = met {
             self.mark(Mark::ParkedMet { alert: key.clone() });
-            self.close_alert(event, &key, parked.time);
+            self.close_alert(event, key, parked.time);
         }
     }
 
@@ -158,14 +167,15 @@ impl Cx<'_> {
         }
     }
 
-    fn on_resolved(&mut self, event: &OwnedEvent, key: AlertKey, matches: &Matches) {
-        let Some(alert) = self.state.alerts.get(&key).filter(|a| a.is_open()).cloned() else {
+    fn on_resolved(&mut self, came: &Came<'_>, matches: &Matches) {
+        let Came { sent, event, key } = came;
+        let Some(alert) = self.state.alerts.get(key).filter(|a| a.is_open()).cloned() else {
             if !matches.is_empty() {
                 self.remember(event);
-                self.on_matches(Hit::of(event, &key), matches);
-                self.on_clears(event, matches);
+                self.on_matches(Hit::of(event, key), matches);
+                self.on_clears(sent, event, None, matches);
             }
-            return self.park(event, key);
+            return self.park(event, key.clone());
         };
         self.remember(event);
         if event.time < alert.began {
@@ -174,14 +184,14 @@ impl Cx<'_> {
         let (joined, changed) = join(event, &alert);
         let rematched;
         let matches = if changed {
-            rematched = self.only_live(self.match_under_current(&joined));
+            rematched = self.only_live(self.match_again(&joined));
             &rematched
         } else {
             matches
         };
-        self.on_matches(Hit::of(&joined, &key), matches);
-        self.on_clears(&joined, matches);
-        self.close_alert(&joined, &key, joined.time);
+        self.on_matches(Hit::of(&joined, key), matches);
+        self.on_clears(sent, &joined, Some(&alert), matches);
+        self.close_alert(&joined, key, joined.time);
     }
 
     /// With nothing open, a resolve waits a minute for its firing.
@@ -227,29 +237,26 @@ impl Cx<'_> {
         self.state.open_by_set.keys().any(|set| *set != self.state.head.set)
     }
 
-    /// Explicit `clear`s and `verify`s, under the active set and under those that open incidents keep.
-    fn on_clears(&mut self, event: &OwnedEvent, matches: &Matches) {
+    /// Explicit `clear`s and `verify`s, under the active set and under those that open incidents keep. `alert` is what the
+    /// event ends.
+    fn on_clears(&mut self, sent: &OwnedEvent, event: &OwnedEvent, alert: Option<&Alert>, matches: &Matches) {
         let current = self.state.head.set;
-        let shown: Vec<(RuleIx, Option<usize>)> = matches
-            .clear
-            .iter()
-            .map(|rule| (*rule, None))
-            .chain(matches.verify.iter().map(|(rule, step)| (*rule, Some(*step))))
-            .collect();
-        for (rule, step) in shown {
-            self.on_clear(event, current, rule, step);
+        self.on_shown(event, current, matches);
+        let kept: Vec<Digest> = self.state.open_by_set.keys().copied().filter(|set| *set != current).collect();
+        for set in kept {
+            let (seen, found) = self.under_kept(set, sent, alert);
+            if self.state.open_by_set.contains_key(&set) {
+                self.on_shown(&seen, set, &found);
+            }
         }
-        for (set, old) in &self.engine.sets {
-            if *set == current || !self.state.open_by_set.contains_key(set) {
-                continue;
-            }
-            let found = old.borrow_mut().matches(event);
-            for rule in found.clear {
-                self.on_clear(event, *set, rule, None);
-            }
-            for (rule, step) in found.verify {
-                self.on_clear(event, *set, rule, Some(step));
-            }
+    }
+
+    fn on_shown(&mut self, event: &OwnedEvent, set: Digest, matches: &Matches) {
+        for rule in &matches.clear {
+            self.on_clear(event, set, *rule, None);
+        }
+        for (rule, step) in &matches.verify {
+            self.on_clear(event, set, *rule, Some(*step));
         }
     }
 }
@@ -284,8 +291,8 @@ pub(super) fn worst(a: Severity, b: Severity) -> Severity {
     if b.rank() > a.rank() { b } else { a }
 }
 
-/// A resolve that carries only the key is joined to its alert, so that rules see it whole.
-fn join(event: &OwnedEvent, alert: &Alert) -> (OwnedEvent, bool) {
+/// A resolve that carries only the key is joined to its alert, so that rules see it whole; and whether that changed it.
+pub(super) fn join(event: &OwnedEvent, alert: &Alert) -> (OwnedEvent, bool) {
     let mut joined = event.clone();
     let mut changed = false;
     if joined.ci.best().is_none() && alert.ci.best().is_some() {

@@ -46,7 +46,7 @@ impl Analyser<'_> {
         }
         let when = self.asked(rule.ix, Purpose::When).and_then(|a| self.set.exprs.get(a.ix.0 as usize));
         let parsed = when.and_then(|text| parse(&self.compiler, rule, Purpose::When, text));
-        if parsed.is_some_and(|parsed| mentions_value(&parsed.own)) {
+        if parsed.is_some_and(|parsed| mentions_value(parsed.whole.as_ref().unwrap_or(&parsed.own))) {
             return true;
         }
         let kind = Term::Path(Path::Kind);
@@ -86,7 +86,7 @@ impl Analyser<'_> {
         let mut forms = self.needed(ix, Purpose::When);
         forms.extend(self.asked(ix, Purpose::Clear).map(|a| a.must.clone()));
         let found = self.find(&forms, |evaluator, event| {
-            let matches = evaluator.matches(event);
+            let matches = evaluator.match_without_cmdb(event);
             matches.when.contains(&ix) && matches.clear.contains(&ix) && evaluator.by(ix, event).is_ok()
         });
         match found {
@@ -94,7 +94,8 @@ impl Analyser<'_> {
             Found::Unknown => {
                 self.judge(ix, Verdict::Unknown, "whether one event can both match and clear is not known")
             }
-            Found::Event(event) => {
+            Found::Event(found) => {
+                let event = found.sent;
                 let then =
                     if rule.stays.is_some() { "and `for` begins anew" } else { "and what it opens is cleared at once" };
                 let message =
@@ -103,7 +104,7 @@ impl Analyser<'_> {
                 let help = Some("let `clear` begin beyond where `when` ends".to_owned());
                 let place = self.place_of(rule, Purpose::Clear);
                 let finding = NewFinding::of(FindingKind::Conflict, ix, place, message);
-                self.tell(NewFinding { help, event: Some(*event), ..finding });
+                self.tell(NewFinding { help, event: Some(event), ..finding });
             }
         }
     }

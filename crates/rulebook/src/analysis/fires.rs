@@ -3,7 +3,7 @@
 use super::domain::Domain;
 use super::places::Part;
 use super::solve::{Ended, cases};
-use super::{Analyser, FindingKind, Found, NewFinding, Verdict};
+use super::{Analyser, FindingKind, Found, NewFinding, Verdict, Witness};
 use crate::condition::Term;
 use crate::evaluator::Purpose;
 use crate::{Bindings, Bound, Comparison, Evaluator, ExprIx, Measured, Member, Pattern, Rule, RuleIx, Slot, Together};
@@ -36,10 +36,10 @@ impl Analyser<'_> {
         let ix = rule.ix;
         let forms = self.needed(ix, Purpose::When);
         let found = self.find(&forms, |evaluator, event| {
-            evaluator.matches(event).when.contains(&ix) && (!needs_by || evaluator.by(ix, event).is_ok())
+            evaluator.match_without_cmdb(event).when.contains(&ix) && (!needs_by || evaluator.by(ix, event).is_ok())
         });
         match found {
-            Found::Event(event) => self.known[ix.0 as usize].event = Some(*event),
+            Found::Event(found) => self.known[ix.0 as usize].event = Some(found.sent),
             Found::Never if !needs_by => self.never_true(rule, Purpose::When, "it will be absent of every CI"),
             Found::Never => self.dead(rule, Purpose::When, "it can never fire"),
             Found::Unknown => {
@@ -181,15 +181,16 @@ impl Analyser<'_> {
 
     fn members_fire(&mut self, rule: &Rule, together: Together, members: &[Member]) {
         let ix = rule.ix;
-        let mut events: Vec<Option<OwnedEvent>> = Vec::new();
+        let mut events: Vec<Option<Witness>> = Vec::new();
         let mut never = Vec::new();
         for (at, member) in (0u8..).zip(members) {
             let slot = Slot::Member(at);
             let forms = self.needed(ix, Purpose::Slot(slot));
+            let named = members.iter().zip(&events);
             let bound: Vec<(&str, &OwnedEvent)> =
-                members.iter().zip(&events).filter_map(|(m, event)| Some((m.name.as_str(), event.as_ref()?))).collect();
+                named.filter_map(|(m, event)| Some((m.name.as_str(), &event.as_ref()?.seen))).collect();
             let is_so = |evaluator: &mut Evaluator, event: &OwnedEvent| {
-                evaluator.matches(event).slots.contains(&(ix, slot))
+                evaluator.match_without_cmdb(event).slots.contains(&(ix, slot))
                     && evaluator.by(ix, event).is_ok()
                     && (member.reads.is_empty() || holds_with(evaluator, ix, at, member, &bound, event))
             };
@@ -212,14 +213,15 @@ impl Analyser<'_> {
         if matches!(together, Together::All | Together::Sequence) && self.members_are_apart(rule, members) {
             return;
         }
-        let complete: Option<Vec<OwnedEvent>> = events.iter().cloned().collect();
+        let complete: Option<Vec<Witness>> = events.iter().cloned().collect();
         let mut meets = || {
-            let by: Vec<_> = complete.as_ref()?.iter().map(|e| self.evaluator.by(ix, e).ok()).collect::<Option<_>>()?;
+            let by: Vec<_> =
+                complete.as_ref()?.iter().map(|e| self.evaluator.by(ix, &e.seen).ok()).collect::<Option<_>>()?;
             (together == Together::Any || by.windows(2).all(|two| two[0] == two[1])).then_some(())
         };
         let is_live = meets().is_some() || (together == Together::Any && events.iter().any(Option::is_some));
         match (is_live, events.into_iter().flatten().next()) {
-            (true, event) => self.known[ix.0 as usize].event = event,
+            (true, event) => self.known[ix.0 as usize].event = event.map(|found| found.sent),
             _ => self.judge(ix, Verdict::Unknown, "no events were found that make up its members"),
         }
     }

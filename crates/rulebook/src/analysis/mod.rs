@@ -24,6 +24,7 @@ use std::sync::Arc;
 use paramedic_model::OwnedEvent;
 use serde_json::Value;
 
+use crate::condition::Cond;
 use crate::diagnostics::{At, Gravity, Report};
 use crate::evaluator::{Purpose, conditions_of};
 use crate::script::compile::Compiler;
@@ -138,6 +139,11 @@ impl Analysis {
     }
 }
 
+/// Whether it is known that a condition holds for no event.
+pub(crate) fn holds_for_none(cond: &Cond) -> bool {
+    solve::is_impossible(&Budget::of_all(), [&Form::of(cond, true)])
+}
+
 /// Analyses a set.
 pub fn analyse(set: &Arc<RuleSet>) -> Analysis {
     let mut analyser = Analyser::new(set);
@@ -167,8 +173,16 @@ struct Asked {
 /// What a search for an event came to.
 enum Found {
     Never,
-    Event(Box<OwnedEvent>),
+    Event(Box<Witness>),
     Unknown,
+}
+
+/// An event, and what the rules see of it: conditions speak of that.
+#[derive(Clone)]
+struct Witness {
+    sent: OwnedEvent,
+    /// After `enrich`.
+    seen: OwnedEvent,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -234,13 +248,20 @@ impl<'s> Analyser<'s> {
         condition.into_iter().chain(self.by[rule.0 as usize].iter().cloned()).collect()
     }
 
-    /// Looks for an event that is so, among those for which the forms may hold.
+    /// Looks for an event that is so after `enrich`, among those for which the forms may hold as it is sent.
     fn find(&mut self, forms: &[Form], is_so: impl Fn(&mut Evaluator, &OwnedEvent) -> bool) -> Found {
         let (evaluator, budget) = (&mut self.evaluator, &self.budget);
         let (mut tried, mut found) = (0, None);
         let ended = cases(budget, forms, &mut |state: &State| {
             tried += 1;
-            found = witness::events(state, &mut |event| budget.spend(1) && is_so(evaluator, event));
+            let mut seen = None;
+            let sent = witness::events(state, &mut |event| {
+                let of = evaluator.seen(event).into_owned();
+                let is_so = budget.spend(1) && is_so(evaluator, &of);
+                seen = is_so.then_some(of);
+                is_so
+            });
+            found = sent.zip(seen).map(|(sent, seen)| Witness { sent, seen });
             if found.is_some() || tried == MOST_CASES { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         match found {

@@ -125,7 +125,7 @@ impl Analyser<'_> {
         needed.extend(self.needed(b.ix, Purpose::When));
         let (first, second) = (a.ix, b.ix);
         let found = self.find(&needed, |evaluator, event| {
-            let when = evaluator.matches(event).when;
+            let when = evaluator.match_without_cmdb(event).when;
             when.contains(&first)
                 && when.contains(&second)
                 && evaluator.by(first, event).is_ok()
@@ -140,25 +140,30 @@ impl Analyser<'_> {
                 }
                 return false;
             }
-            Found::Event(event) => *event,
+            Found::Event(found) => *found,
         };
-        if conflict.needs_same_by && !self.is_same_by(a, b, &event) {
+        if conflict.needs_same_by && !self.is_same_by(a, b, &event.seen) {
             return false;
         }
         if let Some(name) = &conflict.attribute
-            && !self.attributes_differ(a, b, name, &event)
+            && !self.attributes_differ(a, b, name, &event.seen)
         {
             return false;
         }
         let asks = if a.only_if.or(b.only_if).is_some() { ", where `only_if` lets both" } else { "" };
         let (one, other) = (self.name(a.ix), self.name(b.ix));
-        let shown = super::witness::shown(&event);
+        let shown = super::witness::shown(&event.sent);
         let message = format!("conflict with {one}: one event can fire both{asks}; {}: {shown}", conflict.what);
         self.judge(a.ix, Verdict::Conflicting, format!("with {other}: {}", conflict.what));
         self.judge(b.ix, Verdict::Conflicting, format!("with {one}: {}", conflict.what));
         let place = self.place_of(b, Purpose::When);
         let finding = NewFinding::of(FindingKind::Conflict, b.ix, place, message);
-        self.tell(NewFinding { with: vec![a.ix], event: Some(event), help: Some(conflict.help.to_owned()), ..finding });
+        self.tell(NewFinding {
+            with: vec![a.ix],
+            event: Some(event.sent),
+            help: Some(conflict.help.to_owned()),
+            ..finding
+        });
         true
     }
 

@@ -35,8 +35,13 @@ impl Evaluator {
 
 /// `None` for what belongs to no rule.
 pub(super) fn failure(set: &RuleSet, expr: ExprIx, what: &str, fault: &Fault) -> Option<Failure> {
-    let text = set.exprs.get(expr.0 as usize)?;
+    let rule = set.exprs.get(expr.0 as usize)?.rule?;
+    Some(Failure { rule, at: place(set, expr, fault), why: format!("{what}: {}", fault.why) })
+}
+
+/// File and line of what failed, without the folder.
+pub(super) fn place(set: &RuleSet, expr: ExprIx, fault: &Fault) -> String {
+    let Some(text) = set.exprs.get(expr.0 as usize) else { return String::new() };
     let file = text.place.file.rsplit(['/', '\\']).next().unwrap_or_default();
-    let at = format!("{file}:{}", text.place.line + fault.line - 1);
-    Some(Failure { rule: text.rule?, at, why: format!("{what}: {}", fault.why) })
+    format!("{file}:{}", text.place.line + fault.line - 1)
 }

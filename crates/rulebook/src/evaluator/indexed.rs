@@ -53,7 +53,7 @@ impl Evaluator {
                     Filed::Always => HowFound::EveryEvent(why_not(c)),
                     Filed::Nowhere => HowFound::Never,
                 },
-                native: c.script.is_none(),
+                native: c.script.is_none() && c.whole.is_none(),
             })
             .collect()
     }

@@ -8,6 +8,7 @@ use crate::script::compile::{Compiler, Role};
 use crate::script::member::split;
 use crate::script::names::{Is, Names};
 use crate::script::runtime::{Lazy, Named};
+use crate::script::thresholds::without_thresholds;
 use crate::{Bindings, Bound, ExprIx, ExprText, Pattern, Rule, RuleIx, Slot};
 
 /// A condition on events, and the whole of it where it reads more than its own event.
@@ -21,7 +22,10 @@ pub(crate) fn parse(compiler: &Compiler, rule: &Rule, purpose: Purpose, text: &E
     let names = names(text);
     let ast = compiler.parse_with(&text.text, Role::Condition, &names).ok()?;
     let (Purpose::Slot(Slot::Member(at)), Pattern::Members { members, .. }) = (purpose, &rule.pattern) else {
-        return Some(Parsed { own: ast, whole: None });
+        return Some(match without_thresholds(&ast) {
+            Some(own) => Parsed { own, whole: Some(ast) },
+            None => Parsed { own: ast, whole: None },
+        });
     };
     let (earlier, this) = (members.get(..usize::from(at))?, members.get(usize::from(at))?);
     let earlier: Vec<&str> = earlier.iter().map(|m| m.name.as_str()).collect();

@@ -11,8 +11,9 @@ use crate::script::compile::{Compiler, Role};
 use crate::script::member::split;
 use crate::script::names::Names;
 use crate::script::native::{cond, expression, read_and_written, term};
+use crate::script::thresholds::{defaults, thresholds_in};
 use crate::value::{Op, Path};
-use crate::{ExprIx, ExprText, Pattern, Rule, RuleIx, RuleSet, Slot};
+use crate::{ExprIx, ExprText, Pattern, Rule, RuleIx, RuleSet, Site, Slot};
 
 /// A rule.
 pub(super) struct RuleParts {
@@ -44,6 +45,7 @@ pub(super) struct Conjunct {
 
 pub(super) const STATUS: &str = "implied: the condition says nothing of event.status";
 const PHASE: &str = "implied: the condition says nothing of event.phase";
+const DEFAULTS: &str = "with the threshold's default: no CMDB is looked at here";
 const BY: &str = "a part of `by`: without it nothing follows";
 
 impl RuleParts {
@@ -53,7 +55,7 @@ impl RuleParts {
         for (purpose, ix) in conditions_of(rule) {
             let Some(text) = set.exprs.get(ix.0 as usize) else { continue };
             let awaited = matches!(purpose, Purpose::When | Purpose::Slot(Slot::Member(_)));
-            let mut parts = parts_of(compiler, rule, purpose, text);
+            let mut parts = parts_of(compiler, &set.site, rule, purpose, text);
             if awaited {
                 parts.extend(by.iter().map(|path| Conjunct::of(Cond::Has(Term::Path(path.clone())), path.shown(), BY)));
             }
@@ -104,7 +106,7 @@ fn by_paths(compiler: &Compiler, set: &RuleSet, rule: &Rule) -> Vec<Path> {
     rule.by.iter().flatten().filter_map(path).collect()
 }
 
-fn parts_of(compiler: &Compiler, rule: &Rule, purpose: Purpose, text: &ExprText) -> Vec<Conjunct> {
+fn parts_of(compiler: &Compiler, site: &Site, rule: &Rule, purpose: Purpose, text: &ExprText) -> Vec<Conjunct> {
     let names = names(text);
     let parse = |code: &str| compiler.parse_with(code, Role::Condition, &names).ok();
     let Some(whole) = parse(&text.text) else { return Vec::new() };
@@ -113,18 +115,12 @@ fn parts_of(compiler: &Compiler, rule: &Rule, purpose: Purpose, text: &ExprText)
         let parts = split(&parse(&code)?, own, &earlier);
         let native = expression(&parts.whole).and_then(cond);
         let mut paths = native.as_ref().map(paths_in).unwrap_or_default();
-        let (read, literals) = read_and_written(&parts.whole);
+        let (read, mut literals) = read_and_written(&parts.whole);
+        literals.extend(defaults(&parts.whole, &site.thresholds));
         paths.extend(read.into_iter().filter(|p| !paths.contains(p)).collect::<Vec<_>>());
+        let note = thresholds_in(&parts.whole).then_some(DEFAULTS);
         let script = native.is_none().then_some(parts.whole);
-        Some(Conjunct {
-            text: code,
-            note: None,
-            native,
-            script,
-            reads_others: !parts.reads.is_empty(),
-            paths,
-            literals,
-        })
+        Some(Conjunct { text: code, note, native, script, reads_others: !parts.reads.is_empty(), paths, literals })
     };
     let apart: Option<Vec<Conjunct>> = conjuncts(&text.text).into_iter().map(conjunct).collect();
     // What cannot be read in parts is one part.

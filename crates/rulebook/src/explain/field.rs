@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{FieldChange, FieldTold};
 use crate::condition::Lit;
-use crate::value::{Path, Ty, Val};
+use crate::value::{Path, Ty, Val, field_names};
 
 /// A field, and what it is set to; `None`: the event is without it.
 pub(super) type Change = (Path, Option<Lit>);
@@ -148,4 +148,18 @@ pub(super) fn told(path: &Path, event: &OwnedEvent) -> FieldTold {
 pub(super) fn change(path: &Path, before: &OwnedEvent, after: &OwnedEvent) -> FieldChange {
     let to = path.read(after);
     FieldChange { field: path.shown(), from: json(&path.read(before)), to: json(&to), written: written(path, &to) }
+}
+
+/// The fields in which two events differ.
+pub(super) fn differences(before: &OwnedEvent, after: &OwnedEvent) -> Vec<FieldChange> {
+    let texts = |event: &OwnedEvent, of: fn(&OwnedEvent) -> &Labels<'static>, path: fn(String) -> Path| {
+        of(event).iter().map(|(name, _)| path(name.to_owned())).collect::<Vec<_>>()
+    };
+    let mut paths: Vec<Path> = field_names().filter_map(|name| Path::of(&[name])).collect();
+    // The key follows from type, CI and labels where nobody has given one.
+    paths.retain(|path| *path != Path::DedupKey || before.dedup_key != after.dedup_key);
+    paths.extend(texts(after, |event| &event.labels, Path::Label));
+    paths.extend(texts(after, |event| &event.annotations, Path::Annotation));
+    paths.retain(|path| path.read(before) != path.read(after));
+    paths.iter().map(|path| change(path, before, after)).collect()
 }

@@ -35,6 +35,12 @@ pub enum Which<'a> {
 /// What the rules make of one event.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Explanation {
+    /// What `enrich` changes of the event: the rules see it with these.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub enriched: Vec<FieldChange>,
+    /// Steps of `enrich` that failed: where, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub enrich_failed: Vec<(String, String)>,
     /// The nearest first, then in the order of the rules.
     pub rules: Vec<RuleTold>,
     /// How many more rules there are.
@@ -149,9 +155,12 @@ impl Explainer {
         Self { set, evaluator, runtime, rules }
     }
 
-    /// What the rules make of an event.
+    /// What the rules make of an event as sent.
     pub fn explain(&mut self, event: &Event<'_>, which: Which<'_>) -> Explanation {
-        let event = event.clone().into_owned();
+        let sent = event.clone().into_owned();
+        let event = self.evaluator.seen(&sent).into_owned();
+        let enriched = field::differences(&sent, &event);
+        let enrich_failed = self.evaluator.take_enrich_failures().first;
         let matched = self.matched(&event);
         let mut rules = Vec::new();
         for at in 0..self.rules.len() {
@@ -175,12 +184,12 @@ impl Explainer {
             }
         }
         rules.sort_by_key(|told| (!told.matches, told.failed.is_none(), told.failed));
-        Explanation { rules, left_out }
+        Explanation { enriched, enrich_failed, rules, left_out }
     }
 
-    /// The rules whose patterns the event is for, asked as the engine asks.
+    /// The rules whose patterns the event is for after `enrich`, asked as the engine asks.
     fn matched(&mut self, event: &OwnedEvent) -> Vec<RuleIx> {
-        let found = self.evaluator.matches(event);
+        let found = self.evaluator.match_without_cmdb(event);
         let parts = found.slots.iter().filter(|(_, slot)| matches!(slot, crate::Slot::Member(_))).map(|(ix, _)| *ix);
         let mut all: Vec<RuleIx> = found.when.iter().copied().chain(parts).collect();
         all.sort();

@@ -10,6 +10,7 @@ use crate::script::compile::{Compiler, Finding, Role};
 use crate::script::intents::wanted;
 use crate::script::member::split;
 use crate::script::names::{Is, Names};
+use crate::script::thresholds::refused;
 use crate::{ExprIx, ExprText, RuleIx, Template, template};
 
 /// Reads one file; numbers its expressions after those of the files before.
@@ -58,6 +59,13 @@ impl Reader<'_, '_> {
         let code = self.code(node)?;
         let names = earlier.iter().fold(Names::EVENT.and(name, Is::Event), |names, e| names.and(e, Is::Event));
         let ast = self.compile(node, code, 0, Role::Condition, &names)?;
+        let help = "compare with it in a rule of one event, or ask it in `only_if`";
+        let refused =
+            refused(&ast, "a member's condition cannot read a threshold: members are matched without the CMDB", help);
+        if !refused.is_empty() {
+            refused.into_iter().for_each(|finding| self.tell(node, code, 0, finding));
+            return None;
+        }
         let parts = split(&ast, name, earlier);
         // Once more by the name `event`, under which values are known.
         let findings = self.compiler.check(&parts.whole, Role::Condition, &names);
@@ -140,6 +148,11 @@ impl Reader<'_, '_> {
 
     /// A value field: a text, or code after `= `.
     pub(crate) fn value<'n>(&mut self, node: &'n Node) -> Option<Written<'n>> {
+        self.value_as(node, Role::Value)
+    }
+
+    /// A value field whose code has this role.
+    pub(crate) fn value_as<'n>(&mut self, node: &'n Node, role: Role) -> Option<Written<'n>> {
         let written = text(node, self.report)?;
         if let Some(rest) = written.strip_prefix("\\=") {
             let begin = written.len() - rest.len() - 1;
@@ -157,7 +170,7 @@ impl Reader<'_, '_> {
             return None;
         }
         let names = self.names.clone();
-        self.compile(node, code, 1, Role::Value, &names)?;
+        self.compile(node, code, 1, role, &names)?;
         Some(Written::Code(self.add(node, code, 1, &names)))
     }
 
@@ -230,7 +243,8 @@ impl Reader<'_, '_> {
         self.tell(node, code, 0, finding);
     }
 
-    fn tell(&mut self, node: &Node, code: &str, skipped: usize, finding: Finding) {
+    /// Tells a finding in a scalar that is code after so many characters.
+    pub(crate) fn tell(&mut self, node: &Node, code: &str, skipped: usize, finding: Finding) {
         let at = locate(node, code, skipped, finding.line, finding.column);
         self.report.add(finding.level, at, finding.message, finding.help);
     }

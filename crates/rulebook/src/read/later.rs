@@ -23,8 +23,6 @@ pub(crate) const UNREAD: &[Word] = &[
     ("a site", "inhibit"),
     ("a site", "maintenance"),
     ("a site", "group"),
-    ("a site", "enrich"),
-    ("a site", "thresholds"),
 ];
 
 /// Words that are read, and that the engine does not carry out yet. Taking one out of this list makes it part of the

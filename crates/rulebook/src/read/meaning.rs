@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 use crate::{
-    AboutSpec, Clear, EscalateAt, EscalationStep, ExprIx, Field, IncidentSpec, Pattern, Raise, RemedyStep, Rule,
-    RuleSet, Rulebook, TargetSpec, Template, TemplatePart,
+    AboutSpec, Clear, EnrichStep, EscalateAt, EscalationStep, ExprIx, Field, IncidentSpec, New, Pattern, Raise,
+    RemedyStep, Rule, RuleSet, Rulebook, Target, TargetSpec, Template, TemplatePart, Threshold,
 };
 
 /// Expressions without comments and layout, by number.
@@ -42,13 +42,43 @@ pub(crate) fn of_book(book: &Rulebook, rules: &[&Rule], forms: &NormalForms<'_>)
 }
 
 /// The digest of a whole set's meaning.
-pub(crate) fn of_set(set: &RuleSet, functions: Option<String>) -> Digest {
+pub(crate) fn of_set(set: &RuleSet, functions: Option<String>, forms: &NormalForms<'_>) -> Digest {
+    let mut site = vec![json!(set.site.lists), json!(functions)];
+    // Sets without either keep the digests that stores know them by.
+    if !(set.site.enrich.is_empty() && set.site.thresholds.is_empty()) {
+        site.push(set.site.enrich.iter().map(|step| of_enrich(step, forms)).collect());
+        site.push(of_thresholds(&set.site.thresholds));
+    }
     Digest::of(&json!({
         "rulebooks": set.rulebooks.iter().map(|b| json!([b.name, b.digest])).collect::<Vec<_>>(),
         "playbooks": set.playbooks,
         "grants": set.grants,
-        "site": [json!(set.site.lists), json!(functions)],
+        "site": site,
     }))
+}
+
+fn of_enrich(step: &EnrichStep, forms: &NormalForms<'_>) -> Value {
+    let new = |new: &New| match new {
+        New::Text(text) => json!(text),
+        New::Severity(severity) => json!({ "severity": severity }),
+        New::Measure(measure) => json!({ "measure": measure }),
+    };
+    let all = |fields: &[(Target, Field<New>)]| -> Value {
+        fields.iter().map(|(target, field)| json!([format!("{target:?}"), forms.field(field, new)])).collect()
+    };
+    json!([
+        step.sources,
+        step.when.map(|ix| forms.of(ix)),
+        step.find.as_ref().map(|find| json!([forms.of(find.field), find.pattern])),
+        all(&step.set),
+        all(&step.default),
+        step.drop_from_key,
+    ])
+}
+
+/// Thresholds by name, for digests.
+pub(crate) fn of_thresholds(thresholds: &BTreeMap<String, Threshold>) -> Value {
+    thresholds.iter().map(|(name, t)| json!([name, t.attribute, t.default])).collect()
 }
 
 /// The digest of what a rule's windows depend on.

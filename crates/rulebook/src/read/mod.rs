@@ -3,6 +3,7 @@
 pub(crate) mod action;
 pub(crate) mod book;
 pub(crate) mod catalogue;
+pub(crate) mod enrich;
 pub(crate) mod expr;
 pub(crate) mod fields;
 pub(crate) mod incident;

@@ -2,20 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use paramedic_model::Autonomy;
-use serde_json::Value;
+use paramedic_model::{Autonomy, Measure};
+use serde_json::{Number, Value};
 
 use super::action::plain;
 use super::book::AUTONOMY;
+use super::enrich;
 use super::expr::Reader;
 use super::fields::{Fields, list, text, word};
 use super::incident;
 use super::yaml::{Kind, Node};
 use crate::script::names::Names;
-use crate::{EscalationStep, Site};
+use crate::{EnrichStep, EscalationStep, Site, Threshold};
 
-const KEYS: [&str; 4] = ["defaults", "escalations", "lists", "functions"];
-const LATER_KEYS: [&str; 7] = ["topology", "flapping", "inhibit", "maintenance", "group", "enrich", "thresholds"];
+const KEYS: [&str; 6] = ["defaults", "escalations", "lists", "functions", "enrich", "thresholds"];
+const LATER_KEYS: [&str; 5] = ["topology", "flapping", "inhibit", "maintenance", "group"];
 
 /// Longest list.
 const MOST_ITEMS: usize = 10_000;
@@ -33,13 +34,16 @@ pub(crate) struct Defaults {
     pub(crate) escalations: BTreeMap<String, Vec<EscalationStep>>,
 }
 
-/// Lists and functions: they are read before any expression is.
+/// Lists, thresholds and functions: they are read before any expression is.
 pub(crate) fn shared(reader: &mut Reader<'_, '_>, node: &Node) -> Site {
     let mut site = Site::default();
     debug_assert!(LATER_KEYS.iter().all(|key| reader.report.is_later("a site", key)));
     let Some(fields) = Fields::open(node, "a site", &KEYS, reader.report) else { return site };
     if let Some(node) = fields.get("lists", reader.report) {
         site.lists = lists(reader, node);
+    }
+    if let Some(node) = fields.get("thresholds", reader.report) {
+        site.thresholds = thresholds(reader, node);
     }
     site.functions = fields.text("functions", reader.report);
     if let (Some(text), Some(node)) = (&site.functions, fields.get("functions", reader.report)) {
@@ -48,6 +52,13 @@ pub(crate) fn shared(reader: &mut Reader<'_, '_>, node: &Node) -> Site {
         }
     }
     site
+}
+
+/// What is made of events; expressions of it are read with the lists and functions.
+pub(crate) fn enrich(reader: &mut Reader<'_, '_>, node: &Node) -> Vec<EnrichStep> {
+    let Kind::Map(_) = node.kind else { return Vec::new() };
+    let node = Fields::known(node, "a site", &KEYS).get("enrich", reader.report);
+    node.map(|node| enrich::steps(reader, node)).unwrap_or_default()
 }
 
 /// Defaults and escalations.
@@ -73,6 +84,43 @@ pub(crate) fn defaults(reader: &mut Reader<'_, '_>, node: &Node) -> Defaults {
         found.escalate = incident::escalation(reader, node, &found);
     }
     found
+}
+
+fn thresholds(reader: &mut Reader<'_, '_>, node: &Node) -> BTreeMap<String, Threshold> {
+    let mut found = BTreeMap::new();
+    let Kind::Map(entries) = &node.kind else {
+        let help = "write `thresholds: { disk_used_pct: { attribute: disk_threshold, default: 90 } }`".to_owned();
+        reader.report.error(node.at, format!("expected thresholds by name, found {}", node.what()), Some(help));
+        return found;
+    };
+    for (key, node) in entries {
+        let Some(fields) = Fields::open(node, "a threshold", &["attribute", "default"], reader.report) else {
+            continue;
+        };
+        let help = "the attribute of a CI that holds its own: `attribute: disk_threshold`";
+        let attribute = fields.must("attribute", help, reader.report).and_then(|n| text(n, reader.report));
+        let default = fields.must("default", "for a CI that has none: `default: 90`", reader.report);
+        let default = default.and_then(|n| {
+            let written = text(n, reader.report)?;
+            let number = number(written);
+            if number.is_none() {
+                reader.report.error(n.at, format!("expected a number, found {written:?}"), None);
+            }
+            number
+        });
+        if let (Some(attribute), Some(default)) = (attribute, default) {
+            found.insert(key.name.clone(), Threshold { attribute: attribute.trim().to_owned(), default });
+        }
+    }
+    found
+}
+
+fn number(written: &str) -> Option<Number> {
+    match Measure::parse(written.into()) {
+        Measure::Int(i) => Some(i.into()),
+        Measure::Float(f) => Number::from_f64(f),
+        Measure::Text(_) => None,
+    }
 }
 
 fn lists(reader: &mut Reader<'_, '_>, node: &Node) -> BTreeMap<String, Vec<Value>> {

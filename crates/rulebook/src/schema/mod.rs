@@ -25,7 +25,7 @@ pub enum RuleFile {
 }
 
 /// What each part of a file is called where its words are told as not carried out yet.
-const OWNERS: [(&str, &str); 23] = [
+const OWNERS: [(&str, &str); 27] = [
     ("rulebook", "a rulebook"),
     ("may", "`may`"),
     ("rule", "a rule"),
@@ -45,6 +45,10 @@ const OWNERS: [(&str, &str); 23] = [
     ("resolve", "`resolve`"),
     ("ci", "`ci`"),
     ("site", "a site"),
+    ("enrich_step", "an enrich step"),
+    ("match", "`match`"),
+    ("set", "what a step sets"),
+    ("threshold", "a threshold"),
     ("defaults", "`defaults`"),
     ("catalogue", "a catalogue"),
     ("playbook", "a playbook"),

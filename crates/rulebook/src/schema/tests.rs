@@ -32,7 +32,14 @@ rules:
     for_each: { qqqqqqqq: 1 }
 ",
     ),
-    ("site.yaml", "qqqqqqqq: 1\ndefaults: { qqqqqqqq: 1 }\n"),
+    (
+        "site.yaml",
+        "qqqqqqqq: 1
+defaults: { qqqqqqqq: 1 }
+enrich: [ { qqqqqqqq: 1, match: { qqqqqqqq: 1 }, set: { qqqqqqqq: 1 } } ]
+thresholds: { t: { qqqqqqqq: 1 } }
+",
+    ),
     ("playbooks.yaml", "qqqqqqqq: 1\nplaybooks: { p: { qqqqqqqq: 1, parameters: { a: { qqqqqqqq: 1 } } } }\n"),
 ];
 

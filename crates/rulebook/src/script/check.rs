@@ -45,6 +45,7 @@ pub(crate) fn check_with(ast: &AST, role: Role, names: &Names, site: &[(String, 
     if !role.is_wide() {
         asks_nothing(ast, &mut found);
     }
+    super::thresholds::out_of_place(ast, role, &mut found);
     for (name, pos) in held(ast) {
         let message = format!("a closure in a chain on `{name}` cannot read `{name}`: the chain holds it");
         let help = "compute the list first, or compare the other way round: `[\"a\", \"b\"].some(|x| x == event.type)`";
@@ -165,7 +166,7 @@ fn check_chain(chain: &Chain<'_>, visible: &Names, found: &mut Vec<Finding>) {
                 found.push(Finding::error(*pos, format!("`{}` has no field `{name}`", chain.head), Some(help)));
             }
         }
-        Some(Is::Number | Is::Events) | None => {}
+        Some(Is::Number | Is::Events | Is::Found) | None => {}
     }
 }
 

@@ -7,7 +7,7 @@ use rhai::{AST, Engine, ParseErrorType, Position, Scope, Token};
 
 use super::check::check_with;
 use super::cost::Budget;
-use super::names::{BOUND_SOMEWHERE, Names};
+use super::names::{BOUND_SOMEWHERE, FOUND, Names};
 use super::objects::Current;
 use super::sandbox::{CONSTANTS, Outside, VALUE_NAMES, constants, engine, engine_with};
 use super::site::{SiteCode, check_functions};
@@ -21,6 +21,8 @@ pub(crate) enum Role {
     Condition,
     /// A part of `by`: a value of the event as sent.
     Part,
+    /// What a step of `enrich` sets: a value of the event, and of what the step has found in it.
+    Enrichment,
     /// A value that may read the CMDB.
     Value,
     /// True or false, of all that a value may read.
@@ -194,7 +196,11 @@ fn undefined(name: &str, role: Role, names: &Names) -> (String, Option<String>) 
         );
     }
     if !role.is_wide() && VALUE_NAMES.contains(&name) {
-        let what = if role == Role::Condition { "a condition" } else { "a part of `by` or `key`" };
+        let what = match role {
+            Role::Condition => "a condition",
+            Role::Enrichment => "`enrich`",
+            _ => "a part of `by` or `key`",
+        };
         return (
             format!("`{name}` is not known to {what}: it sees only `event`, as sent"),
             Some("use the event's own fields, such as event.ci or event.labels.site".to_owned()),
@@ -204,6 +210,9 @@ fn undefined(name: &str, role: Role, names: &Names) -> (String, Option<String>) 
         "and" => return (message, Some("write `&&`".to_owned())),
         "or" => return (message, Some("write `||`".to_owned())),
         "not" => return (message, Some("write `!`".to_owned())),
+        FOUND if role == Role::Enrichment => {
+            return (message, Some("it is what a step's `match` has found: give the step one".to_owned()));
+        }
         _ => {}
     }
     let help = did_you_mean(name, CONSTANTS.iter().map(|(n, _)| *n).chain(visible()))

@@ -28,26 +28,33 @@ pub(crate) fn split<S: AsRef<str>>(ast: &AST, name: &str, earlier: &[S]) -> Memb
     let own = if reads.is_empty() {
         whole.clone()
     } else {
-        let own = own_part(expr, earlier).unwrap_or(Expr::BoolConstant(true, Position::NONE));
-        AST::new([Stmt::Expr(own.into())], whole.shared_lib().clone())
+        let names_none = |part: &Expr| {
+            let names = mentioned(part);
+            !earlier.iter().any(|e| names.contains(e.as_ref()))
+        };
+        with_conjuncts(&whole, expr, &names_none)
     };
     MemberAst { whole, own, reads }
 }
 
-/// The conjuncts that read no earlier member.
-fn own_part<S: AsRef<str>>(expr: &Expr, earlier: &[S]) -> Option<Expr> {
+/// The condition with only those conjuncts that are so; with none it holds.
+pub(crate) fn with_conjuncts(whole: &AST, expr: &Expr, is_so: &dyn Fn(&Expr) -> bool) -> AST {
+    let own = conjuncts(expr, is_so).unwrap_or(Expr::BoolConstant(true, Position::NONE));
+    AST::new([Stmt::Expr(own.into())], whole.shared_lib().clone())
+}
+
+fn conjuncts(expr: &Expr, is_so: &dyn Fn(&Expr) -> bool) -> Option<Expr> {
     if let Expr::And(all, pos) = expr {
         let mut kept = all.clone();
         kept.clear();
-        kept.extend(all.iter().filter_map(|part| own_part(part, earlier)));
+        kept.extend(all.iter().filter_map(|part| conjuncts(part, is_so)));
         return match kept.len() {
             0 => None,
             1 => kept.pop(),
             _ => Some(Expr::And(kept, *pos)),
         };
     }
-    let names = mentioned(expr);
-    (!earlier.iter().any(|e| names.contains(e.as_ref()))).then(|| expr.clone())
+    is_so(expr).then(|| expr.clone())
 }
 
 /// The names that an expression reads. A closure's are among them: it takes them along.

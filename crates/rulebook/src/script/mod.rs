@@ -16,3 +16,4 @@ pub(crate) mod questions;
 pub(crate) mod runtime;
 pub(crate) mod sandbox;
 pub(crate) mod site;
+pub(crate) mod thresholds;

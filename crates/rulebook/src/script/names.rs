@@ -9,7 +9,12 @@ pub(crate) enum Is {
     Ci,
     /// A record, with the names of its fields.
     Record(&'static [&'static str]),
+    /// What the groups of a regular expression have found, by name.
+    Found,
 }
+
+/// The name by which a step of `enrich` reads what its `match` has found.
+pub(crate) const FOUND: &str = "found";
 
 /// The names that one rule's expressions see. The role of an expression adds to them (`about`, `cmdb`, `now`).
 #[derive(Clone, Debug, PartialEq)]

@@ -98,12 +98,13 @@ impl Runtime {
         Self::of(&Site::default())
     }
 
-    /// With the lists of a site.
+    /// With the lists and thresholds of a site.
     pub(crate) fn of(site: &Site) -> Self {
         let (current, budget, outside) = (Current::default(), Budget::default(), Outside::default());
         let engine = engine_with(&current, &budget, &outside);
         let mut scope = constants();
         SiteCode::new(&engine, site).bind(&mut scope);
+        outside.thresholds.borrow_mut().of_site = site.thresholds.clone();
         Self { engine, constants: scope.len(), scope, current, budget, outside }
     }
 
@@ -133,6 +134,19 @@ impl Runtime {
         named: Named<'_>,
     ) -> Result<bool, Fault> {
         let value = self.run(ast, event, lazy, None, named, CONDITION_OPERATIONS)?;
+        value.as_bool().map_err(|found| Fault::new(format!("expected true or false, found {found}")))
+    }
+
+    /// Whether a condition holds that reads thresholds of the event's CI.
+    pub(crate) fn condition_of_ci(
+        &mut self,
+        ast: &AST,
+        event: &Event<'_>,
+        lazy: &mut Lazy,
+        cmdb: &Arc<Cmdb>,
+    ) -> Result<bool, Fault> {
+        let around = Surroundings { about: None, cmdb, now: event.received, lookups: None };
+        let value = self.run(ast, event, lazy, Some(&around), Named::nothing(), CONDITION_OPERATIONS)?;
         value.as_bool().map_err(|found| Fault::new(format!("expected true or false, found {found}")))
     }
 
@@ -201,6 +215,7 @@ impl Runtime {
             self.scope.push_constant_dynamic("now", around.now.to_string().into());
         }
         let cmdb = around.map(|a| a.cmdb);
+        self.outside.thresholds.borrow_mut().cmdb = cmdb.cloned();
         if named.own_incident {
             self.scope.push_constant_dynamic("incident", Dynamic::from(OwnIncident));
         }
@@ -214,6 +229,7 @@ impl Runtime {
             catch_unwind(AssertUnwindSafe(|| self.engine.eval_ast_with_scope::<Dynamic>(&mut self.scope, ast)));
         self.scope.rewind(self.constants);
         self.current.replace(None);
+        self.outside.thresholds.borrow_mut().cmdb = None;
         match outcome {
             Ok(result) => result.map_err(|e| fault(&e)),
             Err(_) => Err(Fault::new("the script engine failed")),

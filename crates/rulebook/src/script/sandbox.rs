@@ -14,6 +14,7 @@ use super::functions::{self, Env};
 use super::intents::{self, SharedOutbox};
 use super::objects::{CiObject, Current, dynamic, register_cmdb, register_event, val};
 use super::questions::SharedQuestions;
+use super::thresholds::SharedThresholds;
 
 pub(crate) use super::functions::FUNCTIONS;
 use crate::condition::Lit;
@@ -47,10 +48,11 @@ pub(crate) const CONSTANTS: [(&str, Lit); 10] = [
     ("LOW", Lit::Int(3)),
 ];
 
-/// What scripts ask of the engine, and what they want to happen.
+/// What scripts ask of the engine, what they read of the site and the CMDB, and what they want to happen.
 #[derive(Clone, Default)]
 pub(crate) struct Outside {
     pub(crate) questions: SharedQuestions,
+    pub(crate) thresholds: SharedThresholds,
     pub(crate) intents: SharedOutbox,
 }
 
@@ -88,7 +90,7 @@ pub(crate) fn engine_with(current: &Current, budget: &Budget, outside: &Outside)
     engine.set_optimization_level(OptimizationLevel::None);
     engine.set_strict_variables(true);
     register_comparisons(&mut engine);
-    functions::register(&mut engine, &Env { current, budget, questions: &outside.questions });
+    functions::register(&mut engine, &Env { current, budget, outside });
     intents::register(&mut engine, &outside.intents);
     register_event(&mut engine, budget);
     register_cmdb(&mut engine, budget);

@@ -9,8 +9,10 @@ use super::json::from_json;
 use super::member::edit;
 use super::names::Names;
 use super::native::{chain, expression};
+use super::thresholds::{self, THRESHOLD};
 use crate::Site;
 use crate::diagnostics::did_you_mean;
+use crate::read::meaning::of_thresholds;
 
 /// A site, compiled.
 #[derive(Default)]
@@ -73,7 +75,7 @@ impl SiteCode {
             found = found.take().or(wrong);
             true
         });
-        found
+        found.or_else(|| thresholds::wrong(ast, &self.site.thresholds))
     }
 
     fn inline(&self, ast: AST) -> AST {
@@ -134,6 +136,9 @@ impl SiteCode {
         if code.contains("site") && !self.site.lists.is_empty() {
             used.push_str(&serde_json::json!(self.site.lists).to_string());
         }
+        if code.contains(THRESHOLD) && !self.site.thresholds.is_empty() {
+            used.push_str(&of_thresholds(&self.site.thresholds).to_string());
+        }
         if self.names.iter().any(|(name, _)| code.contains(name.as_str())) {
             used.push_str(self.site.functions.as_deref().unwrap_or_default());
         }
@@ -173,6 +178,8 @@ pub(crate) fn check_functions(engine: &Engine, text: &str) -> Vec<Finding> {
     };
     let names = names_of(&ast);
     let mut found = super::check::check_all(&ast, &Names { event: false, more: Vec::new() }, &names);
+    let help = "give it to the function: `is_full(event.value, threshold(\"...\"))`";
+    found.extend(thresholds::refused(&ast, "a function of the site sees only its arguments, and no CMDB", help));
     if let Some(stmt) = ast.statements().first() {
         let help = Some("put it into a function: `fn name(argument) { ... }`".to_owned());
         found.push(Finding::error(stmt.position(), "only functions stand here", help));

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use regex::{Regex, RegexBuilder};
+use regex::{Captures, Regex, RegexBuilder};
 use regex_syntax::hir::literal::{Extractor, Literal};
 use regex_syntax::hir::{Class, Hir, HirKind, Look};
 
@@ -50,6 +50,16 @@ impl Pattern {
     /// Whether it is found anywhere in the text.
     pub(crate) fn is_in(&self, text: &str) -> bool {
         self.0.is_match(text)
+    }
+
+    /// The names of its groups, in order.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = &str> {
+        self.0.capture_names().flatten()
+    }
+
+    /// Where it is found first in the text, with its groups.
+    pub(crate) fn find<'t>(&self, text: &'t str) -> Option<Captures<'t>> {
+        self.0.captures(text)
     }
 
     /// All texts in which it is found, where it says how each begins and ends, and they are few.

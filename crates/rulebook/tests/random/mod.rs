@@ -81,6 +81,27 @@ pub(crate) fn condition() -> impl Strategy<Value = String> {
     })
 }
 
+/// Steps of a small world, in which they meet each other and the conditions.
+pub(crate) fn step() -> impl Strategy<Value = String> {
+    let source = prop::sample::select(vec!["", "source: s\n    ", "source: [s, t]\n    "]);
+    let find = prop::sample::select(vec!["", "match: { field: event.summary, pattern: '(?<g>[ab]+)' }\n    "]);
+    let set = prop::sample::select(vec![
+        "set: { type: b }",
+        "set: { severity: major }",
+        "default: { severity: info, summary: cab }",
+        "set: { summary: = event.ci, ci: = event.summary }",
+        "set: { labels: { x: = event.type, y: = event.labels.x } }",
+        "set: { value: = num(event.labels.x) + 1, threshold: 1 }",
+        "set: { labels: { z: = event.labels.y.to_upper() } }",
+        "set: { labels: { x: '= if event.value > 1 { \"c\" } else { event.nothing }' } }",
+        "drop_from_key: [x]",
+    ]);
+    (source, find, prop::option::of(condition()), set).prop_map(|(source, find, when, set)| {
+        let when = when.map(|c| format!("when: |\n      {c}\n    ")).unwrap_or_default();
+        format!("  - {source}{find}{when}{}\n", set.replace("event.nothing", "event.labels.y"))
+    })
+}
+
 fn measure() -> impl Strategy<Value = Option<Measure<'static>>> {
     prop::option::of(prop_oneof![
         4 => (-3i64..3).prop_map(Measure::Int),

@@ -80,11 +80,21 @@ autonomy: record
 rules:
   - rule: service down
     when: |
-      event.type == "service.down"
+      event.type == "service.down" && event.labels.enriched == "once"
     incident: { summary: "{event.ci} is down", hold: 3s, reopen: 30s, close_after: 5m, urgency: URGENCY }
     escalate:
       - { at: open, to: oncall }
       - { at: 20s unacknowledged, to: lead }
+"#;
+
+/// Whoever enriches an event twice, or not at all, finds no service down. The sets of the two urgencies do it in their
+/// own ways, so that one cannot take what the other made.
+const SITE: &str = r#"
+enrich:
+  - set: { labels: { by_URGENCY: '= (event.labels.by_URGENCY ?? "") + "x"' } }
+  - when: event.labels.by_URGENCY == "x"
+    set: { labels: { enriched: '= if has(event.labels.enriched) { "twice" } else { "once" }' } }
+  - drop_from_key: [by_URGENCY]
 "#;
 
 /// Both sets, compiled once a thread.
@@ -114,6 +124,7 @@ fn set(urgency: &str) -> Option<RuleSet> {
     let mut sources = BTreeMap::from([
         ("rules/playbooks.yaml".to_owned(), PLAYBOOKS.to_owned()),
         ("grants".to_owned(), "\"as_asked\"".to_owned()),
+        ("rules/site.yaml".to_owned(), SITE.replace("URGENCY", urgency)),
     ]);
     for (name, text) in [("disk", DISK), ("memory", MEMORY), ("service", SERVICE)] {
         sources.insert(format!("rules/{name}.yaml"), text.replace("URGENCY", urgency));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 use paramedic_model::{Digest, Running, Timestamp};
-use paramedic_rulebook::RuleSet;
+use paramedic_rulebook::{EnrichFailures, RuleSet};
 
 use super::matching::{Done, Job, Kept, Line, Pool, UNSTAMPED};
 use super::worker::{Item, Work};
@@ -18,6 +18,8 @@ pub(super) struct Gathered {
     pub(super) events: u64,
     /// Events with at least one match, by rule set.
     pub(super) matched: Vec<u64>,
+    /// Steps of `enrich` that failed, by rule set.
+    pub(super) enrich_failed: Vec<EnrichFailures>,
     pub(super) dead_letter: u64,
     pub(super) undecodable: Vec<(u64, String)>,
     pub(super) first: Option<Timestamp>,
@@ -55,7 +57,11 @@ pub(super) fn gather(
         in_batch: 0,
         homes: BTreeMap::new(),
         kept: Vec::new(),
-        gathered: Gathered { matched: vec![0; sets.len()], ..Gathered::default() },
+        gathered: Gathered {
+            matched: vec![0; sets.len()],
+            enrich_failed: vec![EnrichFailures::default(); sets.len()],
+            ..Gathered::default()
+        },
     };
     if n == 1 {
         return gather.run(Pool::one(options, sets), input, progress);
@@ -111,6 +117,7 @@ impl Gather<'_> {
         gathered.last = done.last.or(gathered.last);
         gathered.inputs.add_all(&done.ids);
         gathered.matched.iter_mut().zip(done.matched).for_each(|(all, of_these)| *all += of_these);
+        gathered.enrich_failed.iter_mut().zip(done.enrich_failed).for_each(|(all, of_these)| all.join(of_these));
         gathered.dead_letter += done.bad.len() as u64;
         let room = KEPT_UNDECODABLE - gathered.undecodable.len();
         gathered.undecodable.extend(done.bad.iter().take(room).map(|bad| (bad.line, bad.why.to_string())));

@@ -7,7 +7,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use paramedic_engine::write_input_id;
 use paramedic_formats::{Message, Undecodable};
 use paramedic_model::{Event, OwnedEvent, Span, Timestamp};
-use paramedic_rulebook::{Evaluator, RuleSet};
+use paramedic_rulebook::{EnrichFailures, Evaluator, RuleSet};
 
 use super::worker::Item;
 use super::{ReplayError, ReplayOptions};
@@ -55,6 +55,8 @@ pub(super) struct Done {
     pub(super) bad: Vec<Bad>,
     /// Events with at least one match, by rule set.
     pub(super) matched: Vec<u64>,
+    /// Steps of `enrich` that failed, by rule set.
+    pub(super) enrich_failed: Vec<EnrichFailures>,
     /// Events that concern a rule set, each with its place among all.
     pub(super) concern: Vec<(usize, Item)>,
     /// All events, where they are to be sorted first.
@@ -227,6 +229,7 @@ impl<'a> Matcher<'a> {
             }
         }
         bad.for_each(|(_, bad)| done.add_bad(bad));
+        done.enrich_failed = self.evaluators.iter_mut().map(Evaluator::take_enrich_failures).collect();
         done
     }
 

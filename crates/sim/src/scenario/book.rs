@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use paramedic_engine::{Decision, Finished, Step, rule_failed};
-use paramedic_model::{HistoryRow, Id, Incident, Page, Run};
-use paramedic_rulebook::{Matches, RuleSet};
+use paramedic_model::{HistoryRow, Id, Incident, Page, Run, Timestamp};
+use paramedic_rulebook::{EnrichFailures, Matches, RuleSet};
 
 use super::BEGINNING;
 use super::coverage::{Reached, Reaching};
@@ -72,6 +72,13 @@ impl Book {
 
     pub(super) fn matched(&mut self, matches: &Matches) {
         self.reaching.matched(matches);
+    }
+
+    /// Steps of `enrich` that failed for an event.
+    pub(super) fn enrich_failed(&mut self, failed: EnrichFailures, now: Timestamp) {
+        let at = now.since(BEGINNING);
+        let told = failed.first.into_iter().map(|(place, why)| format!("{place}: enrich failed at {at}: {why}"));
+        self.broken.extend(told);
     }
 
     /// Which parts of the rules have been reached.

@@ -50,7 +50,7 @@ impl Given {
 pub(super) struct Step {
     /// Since the beginning.
     pub(super) at: Span,
-    /// A native event.
+    /// A native event, and the `source` that it is from, where that matters.
     pub(super) event: Option<serde_json::Map<String, Value>>,
     pub(super) run: Option<Outcome>,
     pub(super) page: Option<PageOutcome>,

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use paramedic_engine::{EventInput, Limits, outbox};
 use paramedic_formats::{Message, format};
 use paramedic_model::{
-    CloseCode, Grants, InboxBody, NewInbox, OperatorAct, Order, OutboxRow, RunState, Span, Timestamp,
+    CloseCode, Grants, InboxBody, NewInbox, OperatorAct, Order, OutboxRow, OwnedEvent, RunState, Span, Timestamp,
 };
-use paramedic_rulebook::{Evaluator, Pattern, Rule, RuleSet};
+use paramedic_rulebook::{Evaluator, Matches, Pattern, Rule, RuleSet};
 use serde_json::{Value, json};
 
 use super::book::Book;
@@ -21,7 +21,7 @@ use crate::DEFAULT_SCOPE;
 use crate::driver::{Driver, Reply};
 use crate::feed::sift;
 
-/// The source of a scenario's events.
+/// The source of a scenario's events that name none.
 const SOURCE: &str = "scenario";
 /// Who acts where the scenario names nobody.
 const SOMEBODY: &str = "operator";
@@ -145,8 +145,13 @@ impl Play {
 
     fn event(&mut self, mut event: serde_json::Map<String, Value>) -> Result<(), String> {
         event.entry("time").or_insert_with(|| json!(self.now));
+        let source = match event.remove("source") {
+            None => SOURCE.to_owned(),
+            Some(Value::String(name)) if !name.is_empty() => name,
+            Some(other) => return Err(format!("source: expected the name of a source, found {other}")),
+        };
         let bytes = serde_json::to_vec(&event).map_err(|e| e.to_string())?;
-        let message = Message { source: SOURCE, headers: &[], payload: Some(&bytes), stamp: self.now };
+        let message = Message { source: &source, headers: &[], payload: Some(&bytes), stamp: self.now };
         let native = format("paramedic").ok_or("the native format is not registered")?;
         let mut events = Vec::new();
         (native.decode)(message, &mut events).map_err(|e| e.to_string())?;
@@ -154,15 +159,24 @@ impl Play {
             if event.unknown_fields > 0 {
                 return Err(format!("{} of its fields are none of an event", event.unknown_fields));
             }
+            let event = event.into_owned();
             let sifted = sift(&mut self.evaluator, &event);
-            self.book.matched(&sifted.matches);
+            self.matched(&event, &sifted.matches);
             if sifted.goes_on {
                 let set = self.evaluator.set().digest;
-                let input = EventInput { event: event.into_owned(), matches: sifted.matches, set };
+                let input = EventInput { event, matches: sifted.matches, set };
                 self.driver.event(self.now, DEFAULT_SCOPE, input);
             }
         }
         Ok(())
+    }
+
+    /// Notes which conditions held, as the engine will find, and which steps of `enrich` failed.
+    fn matched(&mut self, event: &OwnedEvent, matches: &Matches) {
+        let cmdb = self.driver.shard.scope(DEFAULT_SCOPE).map(|state| Arc::clone(&state.cmdb)).unwrap_or_default();
+        let seen = matches.changes.keep(event);
+        self.book.matched(&self.evaluator.with_thresholds(matches.clone(), &seen, &cmdb));
+        self.book.enrich_failed(self.evaluator.take_enrich_failures(), self.now);
     }
 
     fn run(&mut self, told: &Outcome) -> Result<(), Unmet> {

@@ -83,7 +83,13 @@ rules:
 
 /// A set of these rulebooks that grants what they ask.
 pub fn set_of(disk: &str, service: &str) -> Arc<RuleSet> {
+    set_of_site("defaults: {}", disk, service)
+}
+
+/// The same with a site file.
+pub fn set_of_site(site: &str, disk: &str, service: &str) -> Arc<RuleSet> {
     let sources = BTreeMap::from([
+        ("rules/site.yaml".to_owned(), site.to_owned()),
         ("rules/playbooks.yaml".to_owned(), PLAYBOOKS.to_owned()),
         ("rules/disk.yaml".to_owned(), disk.to_owned()),
         ("rules/service.yaml".to_owned(), service.to_owned()),

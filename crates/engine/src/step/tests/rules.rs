@@ -21,9 +21,15 @@ pub(super) fn set(autonomy: &str, rules: &str) -> Arc<RuleSet> {
 
 /// A set of several rulebooks: (name, autonomy, rules).
 pub(super) fn sets(books: &[(&str, &str, &str)]) -> Arc<RuleSet> {
+    sets_of_site("defaults: {}", books)
+}
+
+/// The same with a site file.
+pub(super) fn sets_of_site(site: &str, books: &[(&str, &str, &str)]) -> Arc<RuleSet> {
     let mut sources = BTreeMap::from([
         ("playbooks.yaml".to_owned(), PLAYBOOKS.to_owned()),
         ("grants".to_owned(), "\"as_asked\"".to_owned()),
+        ("site.yaml".to_owned(), site.to_owned()),
     ]);
     for (name, autonomy, rules) in books {
         let head = format!(

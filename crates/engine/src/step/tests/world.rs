@@ -462,6 +462,12 @@ impl E {
         self
     }
 
+    /// As a source sends it that knows no keys.
+    pub(super) fn keyless(mut self) -> Self {
+        self.event.dedup_key = None;
+        self
+    }
+
     pub(super) fn label(mut self, name: &'static str, value: &'static str) -> Self {
         self.event.labels = paramedic_model::Labels::new(vec![(name.into(), value.into())]);
         self

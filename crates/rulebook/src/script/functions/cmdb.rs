@@ -10,11 +10,12 @@ use super::{Env, Family, Function, no_check};
 use crate::script::cost::charge;
 use crate::script::json::from_json;
 use crate::script::objects::{CiObject, CmdbObject, val};
+use crate::script::thresholds::THRESHOLD;
 use crate::value::Op;
 
 pub(super) const FAMILY: Family = Family { title: "The CMDB", functions: &FUNCTIONS, register, check: no_check };
 
-const FUNCTIONS: [Function; 6] = [
+const FUNCTIONS: [Function; 7] = [
     Function {
         name: "ci",
         signature: "ci(cmdb, text) -> CI",
@@ -50,6 +51,12 @@ const FUNCTIONS: [Function; 6] = [
         signature: "within(cmdb, CI, text, number) -> list",
         meaning: "What it leads to by a relation in so many hops, nearest first; at most 10 hops.",
         example: "cmdb.within(about, \"depends_on\", 2).len() == 0",
+    },
+    Function {
+        name: "threshold",
+        signature: "threshold(text) -> number",
+        meaning: "The site's threshold of that name: of the event's CI where that has its own, else the default. In conditions, too; not in members, `by` and `enrich`.",
+        example: "event.value >= threshold(\"disk_used_pct\")",
     },
 ];
 
@@ -91,6 +98,12 @@ fn register(engine: &mut Engine, env: &Env<'_>) {
             ci.attributes.get(name.as_str()).is_some_and(|a| Op::Eq.holds(&val(&from_json(&a.value)), &wanted))
         };
         cmdb.0.cis().filter(has).map(|ci| CiObject::in_cmdb(&cmdb.0, ci)).collect()
+    });
+    let (current, thresholds) = (Rc::clone(env.current), Rc::clone(&env.outside.thresholds));
+    engine.register_fn(THRESHOLD, move |name: ImmutableString| -> Result<Dynamic, Box<EvalAltResult>> {
+        let current = current.borrow();
+        let event = current.as_ref().map(|event| &*event.0);
+        thresholds.borrow().get(&name, event).map_err(Into::into)
     });
     let left = Rc::clone(env.budget);
     engine.register_fn("within", move |cmdb: &mut CmdbObject, ci: CiObject, relation: ImmutableString, hops: i64| {

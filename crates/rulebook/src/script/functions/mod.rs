@@ -15,7 +15,7 @@ use rhai::{Engine, FnCallExpr};
 
 use super::cost::Budget;
 use super::objects::Current;
-use super::questions::SharedQuestions;
+use super::sandbox::Outside;
 
 pub(crate) use records::ASKING;
 
@@ -55,8 +55,8 @@ pub(crate) struct Env<'a> {
     pub(crate) current: &'a Current,
     /// What is left of the evaluation's operations.
     pub(crate) budget: &'a Budget,
-    /// What is asked of the engine.
-    pub(crate) questions: &'a SharedQuestions,
+    /// What is asked of the engine, and read of the site and the CMDB.
+    pub(crate) outside: &'a Outside,
 }
 
 /// All families, in the order of the reference.
@@ -125,7 +125,7 @@ fn no_check(_: &FnCallExpr) -> Option<Wrong> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::collections::{BTreeMap, BTreeSet};
     use std::sync::Arc;
 
     use paramedic_model::{CiRef, Cmdb, Event, Labels, Measure, Timestamp};
@@ -135,6 +135,7 @@ mod tests {
     use crate::script::compile::{Compiler, Role};
     use crate::script::native::{cond, expression};
     use crate::script::runtime::{Lazy, Runtime, Surroundings};
+    use crate::{Site, Threshold};
 
     /// The event that examples read.
     fn event() -> Event<'static> {
@@ -152,7 +153,10 @@ mod tests {
 
     #[test]
     fn every_function_has_a_meaning_and_an_example_that_holds() {
-        let (compiler, mut runtime, cmdb) = (Compiler::new(), Runtime::new(), Arc::new(Cmdb::default()));
+        let threshold = Threshold { attribute: "disk_threshold".to_owned(), default: 90.into() };
+        let thresholds = BTreeMap::from([("disk_used_pct".to_owned(), threshold)]);
+        let site = Site { thresholds, ..Site::default() };
+        let (compiler, mut runtime, cmdb) = (Compiler::of(&site), Runtime::of(&site), Arc::new(Cmdb::default()));
         let mut names = BTreeSet::new();
         for function in FAMILIES.iter().flat_map(|f| f.functions) {
             let Function { name, signature, meaning, example } = function;

@@ -38,15 +38,15 @@ const FUNCTIONS: [Function; 3] = [
 ];
 
 fn register(engine: &mut Engine, env: &Env<'_>) {
-    let asked = Rc::clone(env.questions);
+    let asked = Rc::clone(&env.outside.questions);
     engine.register_fn("open_incident", move |ci: CiObject| asked.borrow_mut().ask(Question::Incident(ci.id)));
-    let asked = Rc::clone(env.questions);
+    let asked = Rc::clone(&env.outside.questions);
     engine.register_fn("open_alert", move |ci: CiObject| asked.borrow_mut().ask(Question::Alert(ci.id, None)));
-    let asked = Rc::clone(env.questions);
+    let asked = Rc::clone(&env.outside.questions);
     engine.register_fn("open_alert", move |ci: CiObject, type_: ImmutableString| {
         asked.borrow_mut().ask(Question::Alert(ci.id, Some(type_.to_string())))
     });
-    let asked = Rc::clone(env.questions);
+    let asked = Rc::clone(&env.outside.questions);
     engine.register_fn("healthy", move |ci: CiObject, span: ImmutableString| -> Result<bool, Box<EvalAltResult>> {
         let span: Span = span.parse().map_err(|e: paramedic_model::TimeError| e.to_string())?;
         Ok(asked.borrow_mut().ask(Question::Healthy(ci.id, span)).as_bool().unwrap_or_default())
