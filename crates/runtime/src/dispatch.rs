@@ -223,7 +223,9 @@ impl Dispatcher {
             Order::Run(run) => self.halts(self.store.as_ref()).iter().any(|h| h.covers(run)),
             Order::Page(_) => false,
         };
-        let same = (now.state, now.attempts) == (sent.state, sent.attempts);
+        // Another owner that has adopted it waits to send it again.
+        let of = |row: &OutboxRow| (row.state, row.attempts, row.not_before);
+        let same = of(&now) == of(sent);
         Ok(same && owner == self.owned.epoch(shard) && !halted)
     }
 

@@ -277,7 +277,9 @@ impl Node {
             Order::Run(run) => halts(world, wall).iter().any(|h| h.covers(run)),
             Order::Page(_) => false,
         };
-        let same = (now.state, now.attempts) == (sent.state, sent.attempts);
+        // Another owner that has adopted it waits to send it again.
+        let of = |row: &OutboxRow| (row.state, row.attempts, row.not_before);
+        let same = of(&now) == of(sent);
         Ok(same && owner == self.owned.get(&shard).map(|o| o.epoch) && !halted)
     }
 }
