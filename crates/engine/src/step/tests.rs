@@ -6,6 +6,7 @@ mod alerts;
 mod analysed;
 mod approvals;
 mod counts;
+mod emits;
 mod failing;
 mod holds;
 mod incidents;
