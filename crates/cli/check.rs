@@ -6,6 +6,7 @@ use paramedic_model::Grants;
 use paramedic_rulebook::{
     Analysis, Diagnostic, Evaluator, Gravity, HowFound, IndexedCondition, RuleSet, Verdict, analyse,
 };
+use paramedic_runtime::{Config, Reading};
 use serde_json::{Value, json};
 
 use crate::args::{CheckArgs, Format};
@@ -16,7 +17,11 @@ pub(crate) fn check(args: &CheckArgs) -> Outcome {
     let loaded = rules::load(&files, &Grants::AsAsked);
     let set = loaded.set.map(Arc::new);
     let analysis = set.as_ref().map(analyse);
-    let diagnostics = all_of(loaded.diagnostics, analysis.as_ref());
+    let mut found = loaded.diagnostics;
+    if let (Some(path), Some(set)) = (&args.config, &set) {
+        found.extend(Reading::of(&Config::read(path)?).check(set));
+    }
+    let diagnostics = all_of(found, analysis.as_ref());
     let count = |level: Gravity| diagnostics.iter().filter(|d| d.level == level).count();
     let (errors, warnings) = (count(Gravity::Error), count(Gravity::Warning));
     let (rulebooks, rules, playbooks) =

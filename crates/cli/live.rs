@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow, bail};
 use paramedic_model::{Digest, Grants, Timestamp};
 use paramedic_rulebook::RuleSet;
-use paramedic_runtime::{Config, Live, Metrics, Parts, open_store, secret};
+use paramedic_runtime::{Config, Live, Metrics, Parts, Reading, open_store, secret};
 use paramedic_server::{Readiness, Reload, ServerConfig, WebhookAuth, WebhookSource, router, serve};
 use paramedic_store::{HaltFile, MemoryStore, Store};
 use secrecy::SecretString;
@@ -43,6 +43,7 @@ fn run(args: &EngineArgs) -> Outcome {
     }
     let files = rules::read(std::slice::from_ref(&config.rules))?;
     let set = rules::set_of(&files, &config.rules, &grants)?;
+    rules::check_topics(&set, &Reading::of(&config))?;
     let seen = reload::contents(&files);
     let store: Arc<dyn Store> =
         if args.dry_run { Arc::new(MemoryStore::new()) } else { open_store(&config).map_err(|e| anyhow!(e))? };
@@ -153,6 +154,7 @@ impl Engine {
                 folder: config.rules.clone(),
                 grants,
                 sources,
+                reading: Reading::of(&config),
                 alone: config.kafka.as_ref().is_none_or(|k| k.group.is_none()),
                 store: Arc::clone(&store),
                 reloads: metrics.rules_reloads.clone(),

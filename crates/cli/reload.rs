@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use paramedic_model::{Digest, Grants};
-use paramedic_rulebook::RuleSet;
-use paramedic_runtime::{clock, rules as folder};
+use paramedic_rulebook::{Diagnostic, RuleSet};
+use paramedic_runtime::{Reading, clock, rules as folder};
 use paramedic_server::Reloaded;
 use paramedic_sim::run_scenarios;
 use paramedic_store::{Published, Store, StoreError};
@@ -31,6 +31,8 @@ pub(crate) struct Reloader {
     pub(crate) grants: Grants,
     /// The names of the configured sources.
     pub(crate) sources: Vec<String>,
+    /// The topics that no rule may send to.
+    pub(crate) reading: Reading,
     /// Of several engines none puts back what another has replaced, unless somebody says so.
     pub(crate) alone: bool,
     pub(crate) store: Arc<dyn Store>,
@@ -88,6 +90,7 @@ impl Reloader {
     /// The set of these files, and whether it was not in force before.
     fn take(&self, files: &Files, again: bool) -> Result<(Digest, bool), Refused> {
         let set = load(files, &self.grants)?;
+        self.topics(&set)?;
         if set.rulebooks.is_empty() {
             return Err(Refused::Errors(vec![format!("{}: no rulebook is in it", self.folder.display())]));
         }
@@ -103,6 +106,15 @@ impl Reloader {
             Published::Already => Ok((digest, false)),
             Published::Superseded(newer) => Err(Refused::Superseded(digest, newer)),
         }
+    }
+
+    /// Whether what the rules send to goes with the configuration.
+    fn topics(&self, set: &RuleSet) -> Result<(), Refused> {
+        let (errors, warnings): (Vec<_>, Vec<_>) = self.reading.check(set).into_iter().partition(Diagnostic::is_error);
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
+        if errors.is_empty() { Ok(()) } else { Err(Refused::Errors(errors.iter().map(ToString::to_string).collect())) }
     }
 
     /// Whether the folder holds something else than when it was last taken or refused.

@@ -120,10 +120,11 @@ fn human(r: &Report) -> String {
         (Some(first), Some(last)) => format!("{first} to {last}"),
         _ => "none".to_owned(),
     };
+    let emits = if r.emits > 0 { format!("emits       {}\n", r.emits) } else { String::new() };
     format!(
         "events      {} ({span}), {} matched, {} undecodable\n\
          incidents   {} opened, {} resolved, {} open at the end\n\
-         runs        {}\nescalations {}\n\
+         runs        {}\nescalations {}\n{emits}\
          decisions   {}\ntook        {} ms",
         r.events,
         r.matched,

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use paramedic_model::Grants;
-use paramedic_rulebook::{Loaded, RuleSet};
+use paramedic_rulebook::{Diagnostic, Loaded, RuleSet};
+use paramedic_runtime::Reading;
 use serde_json::json;
 
 use crate::args::{RulesArgs, RulesCommand};
@@ -61,6 +62,18 @@ pub(crate) fn set_of(files: &BTreeMap<String, String>, folder: &Path, grants: &G
         return Err(anyhow::anyhow!("no rulebook is in it")).with_context(|| folder.display().to_string());
     }
     Ok(Arc::new(set))
+}
+
+/// Whether what the rules send to goes with the configuration; what does not is printed, and errors end the command.
+pub(crate) fn check_topics(set: &RuleSet, reading: &Reading) -> anyhow::Result<()> {
+    let found = reading.check(set);
+    for diagnostic in &found {
+        eprintln!("{diagnostic}\n");
+    }
+    if found.iter().any(Diagnostic::is_error) {
+        bail!("rules send to topics that sources of the configuration read")
+    }
+    Ok(())
 }
 
 /// A running engine takes its folder again.

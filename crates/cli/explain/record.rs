@@ -131,6 +131,11 @@ impl<'v> Chain<'v> {
                     self.guards(out, id);
                 }
             }
+            "emit_decided" => {
+                let (emit, event) = (&data["emit"], printable(&data["emit"]["event"].to_string()));
+                let would = if emit["shadow"] == true { ", would have been sent" } else { "" };
+                let _ = writeln!(out, "{:<19}event {}: {event}{would}", "", text(emit, "id"));
+            }
             "evidence_seen" => evidence(out, &data["evidence"]),
             "page_decided" => {
                 let pages = items(self.pages, "");
@@ -167,6 +172,7 @@ fn cause(row: &Value) -> String {
         (Some(("run", _)), _) => "a run is told of".to_owned(),
         (_, Some(("timer", _))) => "a time is reached".to_owned(),
         _ if actor == "notifier" => "a page is told of".to_owned(),
+        _ if actor == "producer" => "an event to a topic is told of".to_owned(),
         // A rule is told with its digest.
         _ if actor.contains('@') => format!("event {input}, for which {actor} held"),
         _ => format!("event {input}"),

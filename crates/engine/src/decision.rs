@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use paramedic_model::{
-    Alert, AlertKey, CloseCode, CmdbDelta, Digest, Evidence, Id, Incident, IncidentMove, IncidentState, Level, Order,
-    Page, Parked, Run, RunReport, SeenId, Severity, Share, Timer, Timestamp, Verdict, Window,
+    Alert, AlertKey, CloseCode, CmdbDelta, Digest, Emit, EmitReport, Evidence, Id, Incident, IncidentMove,
+    IncidentState, Level, Order, Page, Parked, Run, RunReport, SeenId, Severity, Share, Timer, Timestamp, Verdict,
+    Window,
 };
 use serde::{Deserialize, Serialize};
 
@@ -194,6 +195,23 @@ pub enum Step {
         /// What the notifier said.
         message: String,
     },
+    /// An event is to be sent to a topic, or would have been.
+    EmitDecided {
+        /// The event.
+        emit: Box<Emit>,
+    },
+    /// An event was not delivered to its topic, and is not tried again.
+    EmitReported {
+        /// What.
+        report: Box<EmitReport>,
+    },
+    /// A rule's script says something about an incident.
+    Noted {
+        /// Which.
+        incident: Id,
+        /// What.
+        text: String,
+    },
     /// CIs and relations: from an import, a person, or a run's result.
     CmdbChanged {
         /// The difference.
@@ -343,8 +361,11 @@ impl Step {
             | Step::RemedySkipped { incident, .. }
             | Step::RemediesFailed { incident }
             | Step::Suppressed { incident, .. }
-            | Step::PageReported { incident, .. } => *incident,
+            | Step::PageReported { incident, .. }
+            | Step::Noted { incident, .. } => *incident,
             Step::PageDecided { page } => page.incident,
+            Step::EmitDecided { emit } => emit.incident,
+            Step::EmitReported { report } => report.incident,
             Step::RunDecided { run, .. } => run.incident,
             Step::RunReleased { run, .. }
             | Step::RunRejected { run, .. }
@@ -379,6 +400,9 @@ impl Step {
             Step::RemediesFailed { .. } => "remedies_failed",
             Step::PageDecided { .. } => "page_decided",
             Step::PageReported { .. } => "page_reported",
+            Step::EmitDecided { .. } => "emit_decided",
+            Step::EmitReported { .. } => "emit_reported",
+            Step::Noted { .. } => "noted",
             Step::CmdbChanged { .. } => "cmdb_changed",
             Step::RulesChanged { .. } => "rules_changed",
             Step::Operator { .. } => "operator",
@@ -437,6 +461,7 @@ impl Decided {
                 Some(Command::Send(Box::new(Order::Run((**run).clone()))))
             }
             Step::PageDecided { page } if !page.shadow => Some(Command::Send(Box::new(Order::Page((**page).clone())))),
+            Step::EmitDecided { emit } if !emit.shadow => Some(Command::Send(Box::new(Order::Emit((**emit).clone())))),
             Step::RunReleased { run, .. } => Some(Command::Release { run: *run }),
             Step::RunWithdrawn { run, why } => Some(Command::Withdraw { run: *run, why: why.clone() }),
             _ => None,

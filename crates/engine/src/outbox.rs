@@ -3,6 +3,7 @@
 //! The caller reads rows and the guards' inputs, asks [`consider`], commits what it says, and only then sends;
 //! the outcome goes through [`after`], and is committed with its report to the inbox.
 
+mod emit;
 mod guard;
 #[cfg(test)]
 mod tests;
@@ -75,6 +76,10 @@ fn retry(row: &OutboxRow, input: &GuardInput<'_>) -> Considered {
             let no = verdicts.iter().find(|v| v.says == GuardSays::Deny).map(|v| format!("{}: {}", v.guard, v.reason));
             not_again(row, run, verdicts, &no.unwrap_or_default(), input.now)
         }
+        (GuardSays::Deny, Order::Emit(emit)) => {
+            let (next, report) = emit::given_up(row, emit, verdicts, input.now);
+            Considered::Settle(Box::new(next), vec![report])
+        }
         (GuardSays::Deny, Order::Page(_)) => {
             let message = Some("overtaken".to_owned());
             let next = OutboxRow { state: OutboxState::Failed, verdicts, not_before: None, message, ..row.clone() };
@@ -109,7 +114,7 @@ fn release(row: &OutboxRow, input: &GuardInput<'_>) -> Considered {
             next.request = Some(request(row, input.incident));
             let report = match &row.order {
                 Order::Run(run) => vec![run_report(&next, run, RunState::Started, "", input.now)],
-                Order::Page(_) => vec![],
+                Order::Page(_) | Order::Emit(_) => vec![],
             };
             Considered::Send(Box::new(next), report)
         }
@@ -123,6 +128,10 @@ fn release(row: &OutboxRow, input: &GuardInput<'_>) -> Considered {
                 Order::Run(run) => {
                     next.state = OutboxState::Denied;
                     vec![run_report(&next, run, RunState::Denied, "a guard said no", input.now)]
+                }
+                Order::Emit(emit) => {
+                    next.state = OutboxState::Denied;
+                    vec![emit::denied(&next, emit, input.now)]
                 }
                 Order::Page(_) => {
                     next.state = OutboxState::Cancelled;
@@ -147,6 +156,7 @@ fn request(row: &OutboxRow, incident: Option<&Incident>) -> String {
             "target": {"id": run.target.id, "name": run.target.name, "class": run.target.class},
             "parameters": run.parameters,
         }),
+        Order::Emit(emit) => emit::request(row, emit),
         Order::Page(page) => json!({
             "page": row.key,
             "to": page.to,
@@ -180,6 +190,7 @@ pub fn after(row: &OutboxRow, outcome: &Outcome, now: Timestamp) -> (OutboxRow, 
     let (next, reports) = match &row.order {
         Order::Run(run) => after_run(row, run, outcome, now),
         Order::Page(page) => after_page(row, page, outcome, now),
+        Order::Emit(emit) => emit::after(row, emit, outcome, now),
     };
     let asked_again = row.state == OutboxState::Accepted && next.state == OutboxState::Accepted;
     if asked_again || row.state.may_become(next.state) { (next, reports) } else { (row.clone(), vec![]) }

@@ -4,6 +4,7 @@ mod act;
 mod actions;
 mod approval;
 mod blind;
+mod emit;
 mod escalate;
 mod event;
 mod evidence;
@@ -30,8 +31,8 @@ use std::sync::Arc;
 pub use event::{event_input_id, write_input_id};
 pub use failing::{RuleFailed, rule_failed};
 use paramedic_model::{
-    CmdbDelta, Digest, Id, InboxBody, Incident, OperatorAct, OwnedEvent, PageReport, RunReport, Timer, TimerKind,
-    Timestamp,
+    CmdbDelta, Digest, EmitReport, Id, InboxBody, Incident, OperatorAct, OwnedEvent, PageReport, RunReport, Timer,
+    TimerKind, Timestamp,
 };
 use paramedic_rulebook::{Evaluator, Matches, Pattern, Rule, RuleIx, RuleSet};
 use pattern::upon::Happened;
@@ -52,6 +53,8 @@ pub enum Input {
     RunReported(RunReport),
     /// The dispatcher tells about a page.
     PageReported(PageReport),
+    /// The dispatcher tells about an event.
+    EmitReported(EmitReport),
     /// A person acts.
     Operator {
         /// Who.
@@ -85,6 +88,7 @@ impl Input {
             InboxBody::Message(_) | InboxBody::Handed(_) => return None,
             InboxBody::RunReported(report) => Input::RunReported(report.clone()),
             InboxBody::PageReported(report) => Input::PageReported(report.clone()),
+            InboxBody::EmitReported(report) => Input::EmitReported(report.clone()),
             InboxBody::Operator { by, act } => Input::Operator { by: by.clone(), act: act.clone() },
             InboxBody::Cmdb(delta) => Input::Cmdb(delta.clone()),
             InboxBody::RulebooksPublished(set) => Input::RulebooksPublished(*set),
@@ -203,6 +207,7 @@ impl Engine {
             Input::TimerDue(timer) => cx.on_timer(timer),
             Input::RunReported(report) => cx.on_run_report(report),
             Input::PageReported(report) => cx.on_page_report(report),
+            Input::EmitReported(report) => cx.on_emit_report(report),
             Input::Operator { by, act } => cx.on_operator(by, act),
             Input::Cmdb(delta) => cx.on_cmdb(delta),
             Input::RulebooksPublished(set) => {

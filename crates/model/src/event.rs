@@ -76,12 +76,20 @@ pub enum Status {
 }
 
 impl Status {
+    /// Both.
+    pub const ALL: [Status; 2] = [Status::Firing, Status::Resolved];
+
     /// The word on the wire.
     pub const fn name(self) -> &'static str {
         match self {
             Status::Firing => "firing",
             Status::Resolved => "resolved",
         }
+    }
+
+    /// From the word on the wire, in any case.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|s| s.name().eq_ignore_ascii_case(name))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Run, Timestamp};
+use crate::{Order, Target, Timestamp};
 
 /// Which part of the world a halt stops.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -12,7 +12,7 @@ pub enum HaltScope {
     All,
     /// Targets in an environment.
     Environment(String),
-    /// Runs asked for by a rulebook.
+    /// Runs and events asked for by a rulebook.
     Rulebook(String),
     /// Runs of a playbook.
     Playbook(String),
@@ -34,14 +34,20 @@ pub struct Halt {
 }
 
 impl Halt {
-    /// Whether it stops this run.
-    pub fn covers(&self, run: &Run) -> bool {
+    /// Whether it stops this. It never stops a page: people are told.
+    pub fn covers(&self, order: &Order) -> bool {
+        let (rulebook, playbook, target) = match order {
+            Order::Run(run) => (&run.rulebook, Some(&run.playbook), Some(&run.target)),
+            Order::Emit(emit) => (&emit.rulebook, None, emit.about.as_ref()),
+            Order::Page(_) => return false,
+        };
+        let is = |so: &dyn Fn(&Target) -> bool| target.is_some_and(so);
         match &self.scope {
             HaltScope::All => true,
-            HaltScope::Environment(e) => run.target.environment.as_ref() == Some(e),
-            HaltScope::Rulebook(r) => *r == run.rulebook,
-            HaltScope::Playbook(p) => *p == run.playbook,
-            HaltScope::CiClass(c) => *c == run.target.class,
+            HaltScope::Environment(e) => is(&|t| t.environment.as_ref() == Some(e)),
+            HaltScope::Rulebook(r) => r == rulebook,
+            HaltScope::Playbook(p) => playbook == Some(p),
+            HaltScope::CiClass(c) => is(&|t| t.class == *c),
         }
     }
 }

@@ -110,6 +110,21 @@ pub struct PageReport {
     pub message: String,
 }
 
+/// What the dispatcher tells about an event that was not delivered to its topic, and is not tried again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EmitReport {
+    /// Which.
+    pub emit: Id,
+    /// The rule's incident, or its firing.
+    pub incident: Id,
+    /// Where to.
+    pub topic: String,
+    /// A guard said no; else it was tried, and given up.
+    pub denied: bool,
+    /// What the guard or the broker said.
+    pub message: String,
+}
+
 /// Bytes that a webhook took, to be decoded in order like any other record.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RawMessage {
@@ -142,6 +157,8 @@ pub enum InboxBody {
     RunReported(RunReport),
     /// From the dispatcher.
     PageReported(PageReport),
+    /// From the dispatcher.
+    EmitReported(EmitReport),
     /// From a person.
     Operator {
         /// Who.

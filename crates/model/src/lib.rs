@@ -8,6 +8,7 @@ pub mod autonomy;
 pub mod changes;
 pub mod ci;
 pub mod digest;
+pub mod emit;
 pub mod event;
 pub mod faults;
 pub mod halt;
@@ -26,12 +27,13 @@ pub use autonomy::{Autonomy, Grant, Grants};
 pub use changes::{ScopeChanges, ScopeImage, SeenId, Timer, TimerKind};
 pub use ci::{Attribute, Ci, Cmdb, NoSuchCi, OperationalStatus, Relation};
 pub use digest::{Digest, Id, Running, canonical, combine};
+pub use emit::{EMIT_FIELDS, Emit, check_topic};
 pub use event::{CiRef, Event, Kind, Labels, Measure, OwnedEvent, Phase, Severity, Status, Text};
 pub use halt::{Halt, HaltScope};
 pub use history::HistoryRow;
 pub use incident::{CloseCode, Evidence, IllegalMove, Incident, IncidentMove, IncidentState, Plan, Share};
 pub use input::{
-    CmdbDelta, InboxBody, InboxRow, JournalRow, Lane, NEVER_REACHED, NewInbox, OperatorAct, PageReport,
+    CmdbDelta, EmitReport, InboxBody, InboxRow, JournalRow, Lane, NEVER_REACHED, NewInbox, OperatorAct, PageReport,
     REWIND_EARLIEST, REWIND_LATEST, Range, RawMessage, RecordView, RunReport, ScopeHead, own_scope, own_shard,
 };
 pub use level::{Level, priority};

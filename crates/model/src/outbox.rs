@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Id, Page, Run, Span, Timestamp};
+use crate::{Emit, Id, Page, Run, Span, Timestamp};
 
 /// Where an outbox row stands (docs/safety.md).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,28 +108,40 @@ pub struct GuardVerdict {
 /// What is to be sent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
-#[expect(clippy::large_enum_variant, reason = "an outbox row holds one, and most are runs")]
 pub enum Order {
     /// A playbook run.
     Run(Run),
     /// A page.
     Page(Page),
+    /// An event to a topic.
+    Emit(Emit),
 }
 
 impl Order {
-    /// The incident that it is for.
+    /// The incident that it is for; of a page or an event without one, the firing of its rule.
     pub const fn incident(&self) -> Id {
         match self {
             Order::Run(run) => run.incident,
             Order::Page(page) => page.incident,
+            Order::Emit(emit) => emit.incident,
         }
     }
 
-    /// The run's or the page's id.
+    /// The run's, the page's or the event's id.
     pub const fn id(&self) -> Id {
         match self {
             Order::Run(run) => run.id,
             Order::Page(page) => page.id,
+            Order::Emit(emit) => emit.id,
+        }
+    }
+
+    /// The word in the stores: rows of a kind are looked at with a bound of their own.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Order::Run(_) => "run",
+            Order::Page(_) => "page",
+            Order::Emit(_) => "emit",
         }
     }
 }

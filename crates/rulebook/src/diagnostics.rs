@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 use crate::Place;
-use crate::read::later::{LATER, UNREAD, Word};
+use crate::read::later::{LATER, UNREAD, Word, instead_of};
 
 /// How much a diagnostic matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -133,7 +133,7 @@ impl<'a> Report<'a> {
 
     /// Says that a word is one of a later version's language.
     pub(crate) fn tell_later(&mut self, at: At, word: &str) {
-        let help = Some("take it out; it comes with a later version".to_owned());
+        let help = Some(instead_of(word).to_owned());
         self.error(at, format!("`{word}` is not part of this version's language yet"), help);
     }
 

@@ -173,12 +173,23 @@ pub struct NotifySpec {
     pub summary: Template,
 }
 
+/// A topic that a rule sends events to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Topic {
+    /// Its name.
+    pub name: String,
+    /// Where it stands.
+    pub place: Place,
+}
+
 /// An event to a topic that no source reads.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EmitSpec {
     /// Where to.
     pub topic: String,
-    /// Its fields: `type`, `ci`, `severity`, `summary`, `value` and the labels.
+    /// The record's key in Kafka; `None`: the scope.
+    pub key: Option<Field<Value>>,
+    /// Its fields by name: some of [`paramedic_model::EMIT_FIELDS`].
     pub event: BTreeMap<String, Field<Value>>,
     /// Its labels.
     pub labels: BTreeMap<String, Field<Value>>,
@@ -254,6 +265,8 @@ pub struct Rule {
     pub notify: Vec<NotifySpec>,
     /// What is sent on.
     pub emit: Vec<EmitSpec>,
+    /// All topics that it sends to: those of `emit`, and those of its script.
+    pub topics: Vec<Topic>,
     /// What is held back.
     pub suppress: Option<SuppressSpec>,
     /// What is resolved.
@@ -337,6 +350,11 @@ impl RuleSet {
     pub fn find(&self, rulebook: &str, rule: &str) -> Option<&Rule> {
         let book = self.rulebooks.iter().find(|b| b.name == rulebook)?;
         book.rules.iter().map(|ix| self.rule(*ix)).find(|r| r.name == rule)
+    }
+
+    /// The topics that rules send to, each with its rule.
+    pub fn topics(&self) -> impl Iterator<Item = (&Rule, &Topic)> {
+        self.rules.iter().flat_map(|rule| rule.topics.iter().map(move |topic| (rule, topic)))
     }
 
     /// The lower of what a rulebook asks and what the operator grants.

@@ -441,6 +441,11 @@ fn a_script_that_fails_wants_nothing() {
     for (last, why) in [
         ("notify(\"a\", event.labels.none);", "function not found"),
         ("emit(\"t\", #{ kind: \"no type\" });", "an event has a type"),
+        ("emit(\"t\", #{ type: \"a\", kind: \"metric\" });", "`emit` has no `kind`; it has type, status"),
+        (
+            "let s = \"x\"; for i in range(0, 17) { s += s; } emit(\"t\", #{ type: \"a\", summary: s });",
+            "the most is 65536",
+        ),
         ("for i in range(0, 200) { notify(\"a\", \"b\"); }", "100 things at most"),
         ("let n = 0; for i in range(0, 100000000) { n += 1; }", "too much work"),
     ] {
@@ -449,6 +454,34 @@ fn a_script_that_fails_wants_nothing() {
         let outcome = e.intents(RuleIx(0), &Ctx::of(&x, None, &cmdb, Timestamp::EPOCH));
         let failed = outcome.unwrap_err().to_string().to_lowercase();
         assert!(failed.contains(why), "{last}: {failed}");
+    }
+}
+
+#[test]
+fn where_a_rule_sends_to_is_known_beforehand() {
+    let r = rule(
+        "when: event.type == \"x\"\nemit: [ { topic: one, type: y }, { topic: two, type: \"= event.type\", key: \"= event.ci\" } ]\n\
+         then: |\n  if event.value > 3 { emit(\"three\", #{ type: \"z\" }); }",
+    );
+    let topics: Vec<_> = r.topics.iter().map(|t| (t.name.as_str(), t.place.line)).collect();
+    let first = topics[0].1;
+    assert_eq!(topics, [("one", first), ("two", first), ("three", first + 2)]);
+    assert!(r.emit[0].key.is_none() && r.emit[1].key.is_some());
+    for (line, why) in [
+        ("then: |\n  let t = \"x\"; emit(t, #{ type: \"a\" });", "where `emit` sends to is known only when it runs"),
+        ("then: |\n  emit(`${event.ci}`, #{ type: \"a\" });", "where `emit` sends to is known only when it runs"),
+        ("then: |\n  emit(\"a b\", #{ type: \"a\" });", "\"a b\" is no name of a topic"),
+        ("emit: { topic: a/b, type: y }", "\"a/b\" is no name of a topic"),
+        ("emit: { topic: a, type: y, severity: grave }", "expected one of info, warning, minor, major, critical"),
+        ("emit: { topic: a, type: y, status: over }", "expected one of firing, resolved"),
+        (
+            "incident: { summary: s }\nthen: |\n  incident.attach_to(open_incident(about));",
+            "incidents have no parents yet",
+        ),
+    ] {
+        let files = [("r.yaml".to_owned(), book(&format!("when: event.type == \"x\"\n{line}")))];
+        let loaded = paramedic_rulebook::load(&files.into_iter().collect());
+        assert!(loaded.set.is_none() && shown(&loaded).contains(why), "{line}\n{}", shown(&loaded));
     }
 }
 

@@ -1,23 +1,24 @@
 //! The dispatcher: committed outbox rows, guards, `started`, and only then the request; the outcome goes back
 //! through the inbox. One loop judges and starts; requests run beside each other.
 
+mod told;
+
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use paramedic_engine::outbox::{Considered, GuardInput, adopt, after, consider, is_under_way, late};
 use paramedic_model::faults::{planted, point};
-use paramedic_model::{
-    GuardSays, Halt, Id, Incident, NewInbox, Order, OutboxRow, OutboxState, Outcome, Playbook, Span,
-};
+use paramedic_model::{Halt, Id, Incident, NewInbox, Order, OutboxRow, OutboxState, Outcome, Playbook, Span};
 use paramedic_rulebook::RuleSet;
 use paramedic_runners::{HttpRunner, Notifier, Request};
-use paramedic_store::{HaltFile, OutboxMove, Store, StoreError};
+use paramedic_store::{DueLimits, HaltFile, OutboxMove, Store, StoreError};
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::wall;
+use crate::emit::Emitter;
 use crate::metrics::Metrics;
 use crate::shared::{Owned, Sets};
 
@@ -29,6 +30,9 @@ const MAX_PAGES_IN_FLIGHT: usize = 16;
 const MAX_RUNS: usize = 256;
 /// Pages looked at in one turn.
 const MAX_PAGES: usize = 256;
+/// Events to topics under way at once, and looked at in one turn: a broker that is away keeps nothing else waiting.
+const MAX_EMITS_IN_FLIGHT: usize = 64;
+const MAX_EMITS: usize = 256;
 /// A request that has not left so long after its guards were asked is looked at once more: the process was stopped in
 /// between, or the machine is slow.
 const FRESH: Duration = Duration::from_millis(250);
@@ -57,6 +61,8 @@ pub struct Dispatcher {
     pub runner: Arc<HttpRunner>,
     /// Where pages go.
     pub recipients: Arc<Recipients>,
+    /// Where events to topics go.
+    pub emitter: Arc<Emitter>,
     /// Catalogue, `may` and grants: the rule set that was published last.
     pub active: Arc<RuleSet>,
     /// Where rule sets come from.
@@ -77,6 +83,7 @@ struct Turn {
     busy: Arc<Mutex<BTreeSet<Id>>>,
     places: Arc<Semaphore>,
     page_places: Arc<Semaphore>,
+    emit_places: Arc<Semaphore>,
     tasks: TaskTracker,
 }
 
@@ -90,6 +97,7 @@ impl Dispatcher {
             busy: Arc::default(),
             places: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
             page_places: Arc::new(Semaphore::new(MAX_PAGES_IN_FLIGHT)),
+            emit_places: Arc::new(Semaphore::new(MAX_EMITS_IN_FLIGHT)),
             tasks: TaskTracker::new(),
         };
         while !stop.is_cancelled() {
@@ -141,12 +149,11 @@ impl Dispatcher {
     fn judge(&self, row: &OutboxRow, set: &RuleSet) -> Result<Considered, StoreError> {
         let store = self.store.as_ref();
         let incident: Option<Incident> = store.incident(row.order.incident())?;
-        let (halt, busy) = match &row.order {
-            Order::Run(run) => {
-                let halt = self.halts(store).into_iter().find(|h| h.covers(run));
-                (halt, store.target_busy(run.target.id, run.id)?)
-            }
-            Order::Page(_) => (None, false),
+        let halt = || self.halts(store).into_iter().find(|h| h.covers(&row.order));
+        let (halt, busy, topic) = match &row.order {
+            Order::Run(run) => (halt(), store.target_busy(run.target.id, run.id)?, None),
+            Order::Emit(emit) => (halt(), false, Some(emit.topic.as_str())),
+            Order::Page(_) => (None, false, None),
         };
         let recovered = store.recovered()?;
         let input = GuardInput {
@@ -157,6 +164,7 @@ impl Dispatcher {
             target_busy: busy,
             max_action_age: self.max_action_age,
             recovered: recovered.as_ref().map(|r| (r.at, r.why.as_str())),
+            topic_read_by: topic.and_then(|topic| self.emitter.reading.source_of(topic)),
         };
         Ok(consider(row, &input))
     }
@@ -169,7 +177,7 @@ impl Dispatcher {
         // An epoch that no owner has: a shard that has just gone commits nothing.
         let fence = Some((shard, self.owned.epoch(shard).unwrap_or_default()));
         self.store.outbox_move(&OutboxMove { key: row.key, from: row.state, row: next.clone(), fence, inbox })?;
-        self.count(row, next);
+        told::count(&self.metrics, row, next);
         Ok(())
     }
 
@@ -198,12 +206,12 @@ impl Dispatcher {
                     fence: None,
                     inbox,
                 })?;
-                self.count(&now, &next);
+                told::count(&self.metrics, &now, &next);
                 Ok(Some(next))
             }
             done => {
                 done?;
-                self.count(sent, &next);
+                told::count(&self.metrics, sent, &next);
                 Ok(Some(next))
             }
         }
@@ -220,37 +228,13 @@ impl Dispatcher {
         let Some((_, now)) = self.store.outbox_get(sent.key)? else { return Ok(false) };
         let owner = self.store.shards()?.into_iter().find(|(s, _)| *s == shard).map(|(_, epoch)| epoch);
         let halted = match &sent.order {
-            Order::Run(run) => self.halts(self.store.as_ref()).iter().any(|h| h.covers(run)),
+            Order::Run(_) | Order::Emit(_) => self.halts(self.store.as_ref()).iter().any(|h| h.covers(&sent.order)),
             Order::Page(_) => false,
         };
-        let same = (now.state, now.attempts) == (sent.state, sent.attempts);
+        // Another owner that has adopted it waits to send it again.
+        let of = |row: &OutboxRow| (row.state, row.attempts, row.not_before);
+        let same = of(&now) == of(sent);
         Ok(same && owner == self.owned.epoch(shard) && !halted)
-    }
-
-    fn count(&self, row: &OutboxRow, next: &OutboxRow) {
-        for verdict in &next.verdicts {
-            let says = match verdict.says {
-                GuardSays::Allow => continue,
-                GuardSays::Defer(_) => "defer",
-                GuardSays::Deny => "deny",
-            };
-            if next.verdicts != row.verdicts {
-                self.metrics.guards.with_label_values(&[verdict.guard.as_str(), says]).inc();
-            }
-        }
-        if row.state == next.state {
-            return;
-        }
-        match &next.order {
-            Order::Run(run) => {
-                self.metrics.runs.with_label_values(&[run.playbook.as_str(), next.state.name()]).inc();
-                if next.state == OutboxState::Started {
-                    let waited = wall().since(run.released_at.unwrap_or(run.decided_at)).as_secs_f64();
-                    self.metrics.event_to_dispatch.observe(waited.max(0.0));
-                }
-            }
-            Order::Page(_) => self.metrics.pages.with_label_values(&[next.state.name()]).inc(),
-        }
     }
 
     /// Sends a started row's request, or asks an accepted row's job.
@@ -265,6 +249,7 @@ impl Dispatcher {
                     _ => self.send_run(row, playbook, body).await,
                 },
             },
+            Order::Emit(emit) => self.emitter.send(row.key, emit, &body, || self.halted(row)).await,
             Order::Page(page) => {
                 let to = self.recipients.by_name.get(&page.to).or(self.recipients.default.as_ref());
                 match to {
@@ -279,14 +264,16 @@ impl Dispatcher {
     }
 
     async fn send_run(&self, row: &OutboxRow, playbook: &Playbook, body: String) -> Outcome {
-        // The last look before the first byte leaves.
-        if let Order::Run(run) = &row.order
-            && let Some(halt) = self.halt_file.read().into_iter().find(|h| h.covers(run))
-        {
-            return Outcome::Failed { message: format!("halted before it left: {}", halt.reason), never_left: true };
+        if let Some(why) = self.halted(row) {
+            return Outcome::Failed { message: format!("halted before it left: {why}"), never_left: true };
         }
         let request = Request { key: row.key, playbook: playbook.clone(), body };
         self.runner.send(&request).await
+    }
+
+    /// The last look before the first byte leaves.
+    fn halted(&self, row: &OutboxRow) -> Option<String> {
+        self.halt_file.read().into_iter().find(|h| h.covers(&row.order)).map(|halt| halt.reason)
     }
 }
 
@@ -337,7 +324,8 @@ impl Turn {
         if shards.is_empty() {
             return;
         }
-        let rows = self.dispatcher.blocking(move |store| store.outbox_due(&shards, wall(), MAX_PAGES, MAX_RUNS)).await;
+        let most = DueLimits { pages: MAX_PAGES, runs: MAX_RUNS, emits: MAX_EMITS };
+        let rows = self.dispatcher.blocking(move |store| store.outbox_due(&shards, wall(), most)).await;
         for (shard, row) in rows.unwrap_or_default() {
             if self.is_busy(row.key) {
                 continue;
@@ -346,7 +334,11 @@ impl Turn {
                 self.adopt(row.key).await;
                 continue;
             }
-            let places = if is_run(&row) { &self.places } else { &self.page_places };
+            let places = match &row.order {
+                Order::Run(_) => &self.places,
+                Order::Page(_) => &self.page_places,
+                Order::Emit(_) => &self.emit_places,
+            };
             let Ok(place) = Arc::clone(places).try_acquire_owned() else { continue };
             let (dispatcher, judged) = (self.dispatcher.clone(), row.clone());
             let considered = self.dispatcher.blocking(move |_| {
@@ -401,7 +393,7 @@ impl Turn {
                 let (d, sent, said) = (dispatcher.clone(), row.clone(), outcome.clone());
                 match dispatcher.blocking(move |_| d.save_reply(&sent, &said)).await {
                     Some(Some(next)) => {
-                        log(&row, &next);
+                        told::log(&row, &next);
                         break;
                     }
                     // The row's other request, here or elsewhere, must not wait for this one's reply.
@@ -417,27 +409,5 @@ impl Turn {
             drop(place);
             dispatcher.wake.notify_one();
         });
-    }
-}
-
-fn is_run(row: &OutboxRow) -> bool {
-    matches!(row.order, Order::Run(_))
-}
-
-fn log(row: &OutboxRow, next: &OutboxRow) {
-    let message = next.message.as_deref().unwrap_or_default();
-    match &next.order {
-        Order::Run(run) => {
-            let (playbook, target) = (run.playbook.as_str(), run.target.name.as_str());
-            let state = next.state.name();
-            if next.state == OutboxState::Unknown {
-                tracing::warn!(key = %row.key, playbook, target, state, message, "run");
-            } else {
-                tracing::info!(key = %row.key, playbook, target, state, message, "run");
-            }
-        }
-        Order::Page(page) => {
-            tracing::info!(key = %row.key, to = page.to, state = next.state.name(), message, "page");
-        }
     }
 }

@@ -5,6 +5,7 @@ pub mod clock;
 pub mod config;
 mod config_schema;
 pub mod dispatch;
+pub mod emit;
 pub mod gather;
 mod group;
 mod life;
@@ -20,5 +21,6 @@ pub mod stepping;
 
 pub use config::{Config, ConfigError, secret};
 pub use config_schema::config_schema;
+pub use emit::Reading;
 pub use live::{Live, Parts, Sets, open_store, sqlite_path, store_url};
 pub use metrics::Metrics;

@@ -16,6 +16,7 @@ use crate::alone::Alone;
 use crate::clock::wall;
 use crate::config::{Config, SourceConfig, secret};
 use crate::dispatch::{Dispatcher, Recipients};
+use crate::emit::Emitter;
 use crate::group::Group;
 use crate::life::Shell;
 use crate::metrics::Metrics;
@@ -73,6 +74,7 @@ impl Live {
             halt_file: HaltFile::in_folder(&shell.parts.config.data),
             runner: Arc::new(runner),
             recipients: Arc::new(recipients(&shell.parts.config)),
+            emitter: Arc::new(Emitter::new(&shell.parts.config)),
             active,
             sets: Arc::clone(&shell.sets),
             owned: shell.owned.clone(),

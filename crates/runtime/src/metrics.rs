@@ -24,6 +24,8 @@ pub struct Metrics {
     pub runs: IntCounterVec,
     /// Pages by outcome.
     pub pages: IntCounterVec,
+    /// Events to topics by topic and state.
+    pub emits: IntCounterVec,
     /// Verdicts of guards that were not `allow`, by guard and verdict.
     pub guards: IntCounterVec,
     /// Commits that failed, and were done again from the store.
@@ -134,6 +136,7 @@ impl Metrics {
             )?,
             runs: counters("paramedic_runs_total", "Outcomes of runs", &["playbook", "state"])?,
             pages: counters("paramedic_pages_total", "Pages by outcome", &["outcome"])?,
+            emits: counters("paramedic_emits_total", "Events to topics by state", &["topic", "state"])?,
             guards: counters("paramedic_guard_verdicts_total", "Guards that held back", &["guard", "verdict"])?,
             commit_failures: counters("paramedic_commit_failures_total", "Commits that failed", &["why"])?,
             clock,

@@ -42,6 +42,7 @@ fn once(shell: &Shell) {
                 all.dead_letters += done.dead_letters;
                 all.inbox += done.inbox;
                 all.journal += done.journal;
+                all.emits += done.emits;
             }
             Err(error) => {
                 tracing::error!(%error, "what has ended cannot be archived; it is tried again in an hour");
@@ -57,6 +58,7 @@ fn once(shell: &Shell) {
             dead_letters = all.dead_letters,
             inbox = all.inbox,
             journal = all.journal,
+            emits = all.emits,
             "archived and dropped"
         );
     }

@@ -4,7 +4,7 @@ pub mod connect;
 pub mod file;
 pub mod kafka;
 pub mod range;
-mod refused;
+pub(crate) mod refused;
 
 use std::sync::Arc;
 use std::thread::Thread;

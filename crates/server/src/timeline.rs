@@ -2,7 +2,8 @@
 
 use maud::{Markup, html};
 use paramedic_engine::Step;
-use paramedic_model::{GuardSays, GuardVerdict, HistoryRow, Id, IncidentMove, Run, RunState, Verdict};
+use paramedic_model::{Emit, GuardSays, GuardVerdict, HistoryRow, Id, IncidentMove, Run, RunState, Verdict};
+use serde_json::Value;
 
 use crate::incidents::Whole;
 use crate::pages::clock;
@@ -82,6 +83,14 @@ fn in_words(step: &Step, runs: &[KnownRun]) -> String {
         Step::PageDecided { page } => format!("Telling {}: {}", page.to, page.reason),
         Step::PageReported { delivered: true, message, .. } => format!("The page was delivered: {message}"),
         Step::PageReported { delivered: false, message, .. } => format!("The page was NOT delivered: {message}"),
+        Step::EmitDecided { emit } if emit.shadow => {
+            format!("Would have sent {} to topic {}", emitted(emit), emit.topic)
+        }
+        Step::EmitDecided { emit } => format!("Sending {} to topic {}", emitted(emit), emit.topic),
+        Step::EmitReported { report } => {
+            format!("An event to topic {} was NOT delivered: {}", report.topic, report.message)
+        }
+        Step::Noted { text, .. } => format!("Note: {text}"),
         Step::CmdbChanged { delta } => {
             format!("CMDB changed: {} CIs, {} relations", delta.cis.len(), delta.relations.len())
         }
@@ -101,6 +110,11 @@ const fn moved(act: IncidentMove) -> &'static str {
         IncidentMove::Close => "Closed",
         IncidentMove::Cancel => "Canceled",
     }
+}
+
+/// The type of an event of our own.
+fn emitted(emit: &Emit) -> &str {
+    emit.event.get("type").and_then(Value::as_str).unwrap_or_default()
 }
 
 fn named(run: &Run) -> String {

@@ -136,6 +136,8 @@ impl Driver {
         match row.order {
             Order::Run(_) => self.runs,
             Order::Page(_) => self.pages,
+            // Nothing follows from what becomes of an event.
+            Order::Emit(_) => Reply::Never,
         }
     }
 
@@ -164,6 +166,7 @@ impl Driver {
             target_busy: self.held.iter().any(|held| same_target(held, row)),
             max_action_age: Span::from_secs(i64::MAX / 1_000_000_000),
             recovered: None,
+            topic_read_by: None,
         };
         match outbox::consider(row, &input) {
             Considered::Send(next, reports) => {

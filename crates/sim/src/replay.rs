@@ -107,6 +107,9 @@ pub struct Report {
     pub runs: u64,
     /// Pages decided.
     pub escalations: u64,
+    /// Events to topics decided, would-be ones among them. Not in the JSON where there is none.
+    #[serde(skip_serializing_if = "is_none")]
+    pub emits: u64,
     /// Events held back by a suppression. No rule suppresses yet: 0.
     pub suppressed: u64,
     /// Stamp of the first event.
@@ -130,6 +133,11 @@ pub struct Report {
     /// Steps of `enrich` that failed.
     #[serde(skip)]
     pub enrich_failed: EnrichFailures,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 /// What a rule that failed came to.
@@ -265,6 +273,7 @@ fn report(gathered: &Gathered, of: usize, tallies: &[Tally], duration_ms: u64) -
         incidents_resolved: sum(|t| t.resolved),
         runs: sum(|t| t.runs),
         escalations: sum(|t| t.pages),
+        emits: sum(|t| t.emits),
         suppressed: 0,
         first_event: gathered.first,
         last_event: gathered.last,

@@ -212,6 +212,7 @@ impl Live {
                 target_busy: false,
                 max_action_age: Span::from_secs(86_400),
                 recovered: None,
+                topic_read_by: None,
             };
             if let Considered::Send(next, mut reports) = consider(&row, &input) {
                 let outcome = Outcome::Succeeded { message: "done".into(), facts: BTreeMap::new() };

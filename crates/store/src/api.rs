@@ -232,6 +232,8 @@ pub struct Retained {
     pub inbox: u64,
     /// Journal rows dropped.
     pub journal: u64,
+    /// Outbox rows of events dropped.
+    pub emits: u64,
 }
 
 /// A move of an outbox row by the dispatcher: compare-and-set on the state, and on the epoch where it starts.
@@ -301,6 +303,17 @@ pub struct Audit {
     pub broken: Vec<(String, u64, String)>,
 }
 
+/// How many rows of each kind [`Store::outbox_due`] gives at most: none keeps the others from their turn.
+#[derive(Clone, Copy, Debug)]
+pub struct DueLimits {
+    /// Pages.
+    pub pages: usize,
+    /// Runs.
+    pub runs: usize,
+    /// Events to topics.
+    pub emits: usize,
+}
+
 /// Bodies that one [`Store::inbox_read`] gives, in bytes of their JSON.
 pub const INBOX_READ_BYTES: usize = 16 << 20;
 
@@ -342,14 +355,14 @@ pub trait Store: Send + Sync {
     }
 
     /// What a dispatcher that owns these shards has to look at now: rows that are pending, deferred, started or
-    /// accepted, and whose `not_before` has come or is not set. First at most `pages` pages, then at most `runs`
-    /// runs, each with its shard; of each those without a `not_before` first, then by it; oldest release first.
-    fn outbox_due(&self, shards: &[u32], now: Timestamp, pages: usize, runs: usize) -> Result<Vec<(u32, OutboxRow)>>;
+    /// accepted, and whose `not_before` has come or is not set. First pages, then runs, then events, no more than `most`
+    /// of each, each with its shard; of each those without a `not_before` first, then by it; oldest release first.
+    fn outbox_due(&self, shards: &[u32], now: Timestamp, most: DueLimits) -> Result<Vec<(u32, OutboxRow)>>;
     /// Rows in these states, oldest release first.
     fn outbox_list(&self, states: &[OutboxState], limit: usize) -> Result<Vec<OutboxRow>>;
     /// One row by key, with its shard.
     fn outbox_get(&self, key: Id) -> Result<Option<(u32, OutboxRow)>>;
-    /// The row of a run or a page, by the run's or page's id.
+    /// The row of a run, a page or an event, by its id.
     fn outbox_of(&self, order: Id) -> Result<Option<OutboxRow>>;
     /// Moves a row, and appends to the inbox, in one transaction.
     fn outbox_move(&self, change: &OutboxMove) -> Result<()>;

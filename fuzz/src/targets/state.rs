@@ -120,6 +120,7 @@ fn dispatch(row: &OutboxRow, incident: Option<&Incident>, set: &RuleSet, outcome
         incident,
         set,
         target_busy: false,
+        topic_read_by: None,
         max_action_age: Span::from_secs(900),
         recovered: None,
     };

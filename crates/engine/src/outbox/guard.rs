@@ -2,7 +2,7 @@
 
 use paramedic_model::faults::planted;
 use paramedic_model::{
-    Autonomy, Effect, GuardSays, GuardVerdict, Halt, Incident, Order, OutboxRow, Page, Part, Run, Span, Timestamp,
+    Autonomy, Effect, Emit, GuardSays, GuardVerdict, Halt, Incident, Order, OutboxRow, Page, Part, Run, Span, Timestamp,
 };
 use paramedic_rulebook::RuleSet;
 
@@ -29,6 +29,8 @@ pub struct GuardInput<'a> {
     /// Since when the store may lack the end of what once was, and how that is known: then it may not know what was
     /// sent already, and a person looks at each run.
     pub recovered: Option<(Timestamp, &'a str)>,
+    /// Of an event: the source that reads its topic, if one does.
+    pub topic_read_by: Option<&'a str>,
 }
 
 /// Every guard's verdict, in the order in which people read them. An input that is missing denies.
@@ -41,6 +43,12 @@ pub fn judge(row: &OutboxRow, input: &GuardInput<'_>) -> Vec<GuardVerdict> {
     };
     match &row.order {
         Order::Page(page) => vec![verdict("overtaken", overtaken(page, input))],
+        Order::Emit(emit) => vec![
+            verdict("halt", halt(input)),
+            verdict("grant", grant_of_emit(emit, input)),
+            verdict("age", age(row, input)),
+            verdict("topic", topic(input)),
+        ],
         Order::Run(run) => vec![
             verdict("halt", halt(input)),
             verdict("recovered", recovered(row, run, input)),
@@ -157,6 +165,25 @@ fn grant(run: &Run, input: &GuardInput<'_>) -> Says {
         }
     }
     allow(format!("{} may, and is granted {}", book.name, autonomy.name()))
+}
+
+/// The rulebook's autonomy and the operator's grant, as they are now.
+fn grant_of_emit(emit: &Emit, input: &GuardInput<'_>) -> Says {
+    let Some(book) = input.set.rulebooks.iter().find(|b| b.name == emit.rulebook) else {
+        return deny(format!("rulebook {} is not active any more", emit.rulebook));
+    };
+    match input.set.autonomy(book) {
+        Autonomy::Auto => allow(format!("{} is granted auto", book.name)),
+        less => deny(format!("{} has autonomy {}", book.name, less.name())),
+    }
+}
+
+/// What we read ourselves is not sent to: it could feed the rule that sends it.
+fn topic(input: &GuardInput<'_>) -> Says {
+    match input.topic_read_by {
+        Some(source) => deny(format!("source {source} reads it")),
+        None => allow("no source reads it"),
+    }
 }
 
 /// Where it waits for a person to clear it, its age counts from when they do.

@@ -1,5 +1,7 @@
 //! What the dispatcher may and may not do with a row.
 
+mod emits;
+
 use std::collections::BTreeMap;
 
 use paramedic_model::{
@@ -82,6 +84,7 @@ fn row(order: Order) -> OutboxRow {
     let key = match &order {
         Order::Run(run) => run.key("test"),
         Order::Page(page) => page.key("test"),
+        Order::Emit(emit) => emit.key("test"),
     };
     OutboxRow {
         key,
@@ -114,11 +117,20 @@ struct Desk {
     halt: Option<Halt>,
     busy: bool,
     recovered: Option<Timestamp>,
+    topic_read_by: Option<&'static str>,
     now: Timestamp,
 }
 
 fn desk() -> Desk {
-    Desk { set: set("auto", AS_ASKED), incident: Some(incident()), halt: None, busy: false, recovered: None, now: t(1) }
+    Desk {
+        set: set("auto", AS_ASKED),
+        incident: Some(incident()),
+        halt: None,
+        busy: false,
+        recovered: None,
+        topic_read_by: None,
+        now: t(1),
+    }
 }
 
 impl Desk {
@@ -131,6 +143,7 @@ impl Desk {
             target_busy: self.busy,
             max_action_age: Span::from_secs(600),
             recovered: self.recovered.map(|at| (at, "restored from a backup")),
+            topic_read_by: self.topic_read_by,
         }
     }
 

@@ -62,6 +62,7 @@ fn outbox_row(cluster: &str, scope: &str, order: Order, at: Timestamp) -> Outbox
     let (key, released_at) = match &order {
         Order::Run(run) => (run.key(cluster), run.released_at.unwrap_or(at)),
         Order::Page(page) => (page.key(cluster), at),
+        Order::Emit(emit) => (emit.key(cluster), at),
     };
     OutboxRow {
         key,

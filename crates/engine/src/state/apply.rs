@@ -153,6 +153,9 @@ impl State {
             Step::PageReported { incident, .. } => {
                 self.incident(*incident, at, |i| i.paged_at = i.paged_at.or(Some(at)));
             }
+            Step::EmitDecided { .. } | Step::EmitReported { .. } | Step::Noted { .. } => {
+                self.incident(step.record(), at, |_| {});
+            }
             Step::CmdbChanged { delta } => self.apply_cmdb(delta),
             Step::RulesChanged { set } => self.head.set = *set,
             // What holds an incident back is in its window.

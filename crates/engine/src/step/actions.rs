@@ -1,4 +1,4 @@
-//! What rules do besides incidents: tell somebody, resolve, write to a CI.
+//! What rules do besides incidents: tell somebody, resolve, write to a CI, what their scripts want.
 
 use std::collections::BTreeMap;
 
@@ -15,12 +15,8 @@ impl Cx<'_> {
     /// A rule fires: what it does besides its incident.
     pub(super) fn act(&mut self, which: &Which, hit: Hit<'_>) {
         let rule = which.rule();
-        if rule.notify.is_empty()
-            && rule.resolve.is_none()
-            && rule.ci.is_none()
-            && rule.suppress.is_none()
-            && rule.then.is_none()
-        {
+        let wants_nothing = rule.notify.is_empty() && rule.emit.is_empty() && rule.then.is_none();
+        if wants_nothing && rule.resolve.is_none() && rule.ci.is_none() && rule.suppress.is_none() {
             return;
         }
         let shadow = which.set.autonomy(which.set.rulebook_of(rule)) == Autonomy::Observe;
@@ -29,29 +25,30 @@ impl Cx<'_> {
             self.write_ci(which, hit);
             self.suppress(which, hit);
         }
-        if rule.notify.is_empty() && rule.then.is_none() {
+        if wants_nothing {
             return;
         }
         if !self.may_act(which, hit) {
             return self.ignore("held back by `once`");
         }
-        let notice = self.notice_id(which);
+        let firing = self.firing_id(which);
         for (index, spec) in rule.notify.iter().enumerate() {
             let text = self.text_of(which, hit, spec);
-            self.notify(which, notice, format!("notify/{index}"), &spec.to, &text, shadow);
+            self.notify(which, firing, format!("notify/{index}"), &spec.to, &text, shadow);
         }
-        self.on_script(which, hit, notice, shadow);
+        self.emit_all(which, hit, firing);
+        self.on_script(which, hit, firing, shadow);
     }
 
-    /// What a page is about that is about no incident: the rule's firing.
-    fn notice_id(&self, which: &Which) -> Id {
+    /// What a page or an event is about that is about no incident: the rule's firing.
+    fn firing_id(&self, which: &Which) -> Id {
         Id::of(&json!(["notice", self.scope, which.book(), which.rule().name, which.by, self.now, self.input]))
     }
 
-    fn notify(&mut self, which: &Which, notice: Id, step: String, to: &str, text: &str, shadow: bool) {
+    fn notify(&mut self, which: &Which, firing: Id, step: String, to: &str, text: &str, shadow: bool) {
         let page = Page {
-            id: Page::id_of(notice, &step, 0, to),
-            incident: notice,
+            id: Page::id_of(firing, &step, 0, to),
+            incident: firing,
             step,
             round: 0,
             to: to.to_owned(),
@@ -72,7 +69,7 @@ impl Cx<'_> {
     }
 
     /// A script's intents. When it fails, none of them happens.
-    fn on_script(&mut self, which: &Which, hit: Hit<'_>, notice: Id, shadow: bool) {
+    fn on_script(&mut self, which: &Which, hit: Hit<'_>, firing: Id, shadow: bool) {
         if which.rule().then.is_none() {
             return;
         }
@@ -81,13 +78,28 @@ impl Cx<'_> {
             Err(_) => return self.ignore("`then` failed"),
         };
         for (index, intent) in intents.into_iter().enumerate() {
+            let step = format!("then/{index}");
             match intent {
-                Intent::Notify { to, text } => {
-                    self.notify(which, notice, format!("then/{index}"), &to, &text, shadow);
-                }
-                _ => self.ignore("an intent that is not carried out"),
+                Intent::Notify { to, text } => self.notify(which, firing, step, &to, &text, shadow),
+                Intent::Note { incident, text } => self.note_on(which, hit, incident, text, shadow),
+                Intent::Emit { topic, event } => self.emit(which, hit, firing, step, topic, event),
+                Intent::Attach { .. } => self.ignore("an intent that is not carried out"),
             }
         }
+    }
+
+    /// A note in the history of an incident: the rule's own, or one that its script has found.
+    fn note_on(&mut self, which: &Which, hit: Hit<'_>, incident: Option<Id>, text: String, shadow: bool) {
+        let Some(id) = incident.or_else(|| self.open_incident_of(which, hit)) else {
+            return self.ignore("no incident to note it on");
+        };
+        let Some(known) = self.state.incidents.get(&id) else { return self.ignore("no incident to note it on") };
+        // What only observes leaves no trace on what is real.
+        if shadow && !known.shadow {
+            return self.ignore("would have noted it");
+        }
+        let who = actor(&which.set, which.rule());
+        self.step(Step::Noted { incident: id, text: text.clone() }, &who, text);
     }
 
     fn intents_of(&self, which: &Which, hit: Hit<'_>) -> Result<Vec<Intent>, String> {

@@ -7,6 +7,7 @@ mod analysed;
 mod approvals;
 mod blind;
 mod counts;
+mod emits;
 mod enriched;
 mod failing;
 mod holds;

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use paramedic_model::{EMIT_FIELDS, Severity, Status, check_topic};
 use saphyr_parser::ScalarStyle;
 use serde_json::Value;
 
 use super::expr::{Reader, Written};
 use super::fields::{Fields, one_or_more, text, window};
 use super::yaml::{Kind, Node};
+use crate::diagnostics::did_you_mean;
 use crate::script::compile::Role;
-use crate::{AboutSpec, CiSpec, EmitSpec, ExprIx, Field, NotifySpec, ResolveSpec, SuppressSpec, Template};
+use crate::{AboutSpec, CiSpec, EmitSpec, ExprIx, Field, NotifySpec, ResolveSpec, SuppressSpec, Template, Topic};
 
 /// Reads `notify`: one or several.
 pub(crate) fn notify(reader: &mut Reader<'_, '_>, node: &Node) -> Vec<NotifySpec> {
@@ -24,27 +26,55 @@ pub(crate) fn notify(reader: &mut Reader<'_, '_>, node: &Node) -> Vec<NotifySpec
     one_or_more(node).iter().filter_map(one).collect()
 }
 
-/// Reads `emit`: one or several.
-pub(crate) fn emit(reader: &mut Reader<'_, '_>, node: &Node) -> Vec<EmitSpec> {
-    one_or_more(node).iter().filter_map(|item| emit_one(reader, item)).collect()
+/// Reads `emit`, one or several, and where to.
+pub(crate) fn emit(reader: &mut Reader<'_, '_>, node: &Node) -> (Vec<EmitSpec>, Vec<Topic>) {
+    one_or_more(node).iter().filter_map(|item| emit_one(reader, item)).unzip()
 }
 
-fn emit_one(reader: &mut Reader<'_, '_>, node: &Node) -> Option<EmitSpec> {
-    const EVENT: [&str; 5] = ["type", "ci", "severity", "summary", "value"];
-    const KEYS: [&str; 7] = ["topic", "type", "ci", "severity", "summary", "value", "labels"];
+fn emit_one(reader: &mut Reader<'_, '_>, node: &Node) -> Option<(EmitSpec, Topic)> {
+    const KEYS: [&str; 10] =
+        ["topic", "key", "type", "status", "severity", "ci", "dedup_key", "summary", "value", "labels"];
     let fields = Fields::open(node, "`emit`", &KEYS, reader.report)?;
     let topic = fields.must("topic", "where to: `topic: derived`; no source may read it", reader.report);
-    let topic = topic.and_then(|n| text(n, reader.report)).map(str::to_owned);
+    let topic = topic.and_then(|n| Some((n.at, text(n, reader.report)?.trim().to_owned())));
+    let topic = topic.filter(|(at, name)| match check_topic(name) {
+        Ok(()) => true,
+        Err(why) => {
+            reader.report.error(*at, why, Some("name one, such as `topic: derived`".to_owned()));
+            false
+        }
+    });
     let type_ = fields.must("type", "what the event says: `type: link.flapping`", reader.report);
+    let key = fields.get("key", reader.report).and_then(|n| text_value(reader, n));
     let mut event = BTreeMap::new();
-    for name in EVENT {
-        if let Some(value) = fields.get(name, reader.report).and_then(|n| value(reader, n)) {
-            event.insert(name.to_owned(), value);
+    for name in EMIT_FIELDS {
+        let Some(node) = fields.get(name, reader.report) else { continue };
+        let given = if name == "value" { value(reader, node) } else { text_value(reader, node) };
+        if let Some(given) = given.filter(|given| is_known_word(reader, node, name, given)) {
+            event.insert(name.to_owned(), given);
         }
     }
-    let labels = fields.get("labels", reader.report).map(|n| values(reader, n)).unwrap_or_default();
+    let labels = fields.get("labels", reader.report).map(|n| by_name(reader, n, text_value)).unwrap_or_default();
     type_?;
-    Some(EmitSpec { topic: topic?, event, labels })
+    let (at, name) = topic?;
+    let place = reader.report.place(at);
+    Some((EmitSpec { topic: name.clone(), key, event, labels }, Topic { name, place }))
+}
+
+/// What is written as a severity or a status is one.
+fn is_known_word(reader: &mut Reader<'_, '_>, node: &Node, name: &str, given: &Field<Value>) -> bool {
+    let Field::Given(Value::String(word)) = given else { return true };
+    let words: Vec<&str> = match name {
+        "severity" => Severity::KNOWN.into_iter().map(Severity::name).collect(),
+        "status" => Status::ALL.into_iter().map(Status::name).collect(),
+        _ => return true,
+    };
+    let is_one = words.iter().any(|known| known.eq_ignore_ascii_case(word));
+    if !is_one {
+        let message = format!("expected one of {}, found {word:?}", words.join(", "));
+        reader.report.error(node.at, message, did_you_mean(word, words));
+    }
+    is_one
 }
 
 /// Reads `suppress`.
@@ -123,13 +153,22 @@ fn named(reader: &mut Reader<'_, '_>, node: &Node) -> Option<ExprIx> {
 
 /// Values by name.
 pub(crate) fn values(reader: &mut Reader<'_, '_>, node: &Node) -> BTreeMap<String, Field<Value>> {
+    by_name(reader, node, value)
+}
+
+/// Values by name, each read so.
+fn by_name(
+    reader: &mut Reader<'_, '_>,
+    node: &Node,
+    read: fn(&mut Reader<'_, '_>, &Node) -> Option<Field<Value>>,
+) -> BTreeMap<String, Field<Value>> {
     let Kind::Map(entries) = &node.kind else {
         if !matches!(node.kind, Kind::Bad) {
             reader.report.error(node.at, format!("expected values by name, found {}", node.what()), None);
         }
         return BTreeMap::new();
     };
-    entries.iter().filter_map(|(key, node)| Some((key.name.clone(), value(reader, node)?))).collect()
+    entries.iter().filter_map(|(key, node)| Some((key.name.clone(), read(reader, node)?))).collect()
 }
 
 /// A value: code, or as written. A number or `true` and `false` without quotes is what it looks like.
@@ -137,6 +176,14 @@ fn value(reader: &mut Reader<'_, '_>, node: &Node) -> Option<Field<Value>> {
     Some(match reader.value(node)? {
         Written::Code(ix) => Field::Computed(ix),
         Written::Text(text) => Field::Given(plain(node, text)),
+    })
+}
+
+/// A text: code, or as written, whatever it looks like.
+fn text_value(reader: &mut Reader<'_, '_>, node: &Node) -> Option<Field<Value>> {
+    Some(match reader.value(node)? {
+        Written::Code(ix) => Field::Computed(ix),
+        Written::Text(text) => Field::Given(text.into()),
     })
 }
 

@@ -1,5 +1,6 @@
 //! Expressions, values and templates in YAML scalars: YAML's traps, then the language's own checks.
 
+use paramedic_model::check_topic;
 use saphyr_parser::ScalarStyle;
 
 use super::fields::{list, text};
@@ -7,11 +8,11 @@ use super::yaml::{Kind, Node};
 use crate::diagnostics::{At, Gravity, Report};
 use crate::script::check::{mentions_status, mentions_value};
 use crate::script::compile::{Compiler, Finding, Role};
-use crate::script::intents::wanted;
+use crate::script::intents::{Wanted, wanted};
 use crate::script::member::split;
 use crate::script::names::{Is, Names};
 use crate::script::thresholds::refused;
-use crate::{ExprIx, ExprText, RuleIx, Template, template};
+use crate::{ExprIx, ExprText, RuleIx, Template, Topic, template};
 
 /// Reads one file; numbers its expressions after those of the files before.
 pub(crate) struct Reader<'r, 'a> {
@@ -76,28 +77,49 @@ impl Reader<'_, '_> {
         good.then_some(ReadCondition { ix, mentions_status, is_of_samples, reads: parts.reads })
     }
 
-    /// A script. `incident` is the rule's own where it opens one.
-    pub(crate) fn script(&mut self, node: &Node, has_incident: bool) -> Option<ExprIx> {
+    /// A script, and which topics it sends to. `incident` is the rule's own where it opens one.
+    pub(crate) fn script(&mut self, node: &Node, has_incident: bool) -> Option<(ExprIx, Vec<Topic>)> {
         let code = self.code(node)?;
         let is_named = self.names.get("incident").is_some();
         let visible = self.names.clone();
         let names =
             if has_incident && !is_named { visible.clone().and("incident", Is::Record(&[])) } else { visible.clone() };
-        let findings = match self.compiler.parse_script(code, &names) {
+        let (findings, topics) = match self.compiler.parse_script(code, &names) {
             Ok(ast) => {
-                for (name, pos) in wanted(&ast) {
-                    if self.report.is_later("a script", name) {
-                        let at = locate(node, code, 0, pos.line().unwrap_or(1), pos.position().unwrap_or(1));
-                        self.report.tell_later(at, name);
-                    }
-                }
-                self.compiler.check_script(&ast, &names)
+                let topics = self.wanted(node, code, &ast);
+                (self.compiler.check_script(&ast, &names), topics)
             }
-            Err(finding) => vec![*finding],
+            Err(finding) => (vec![*finding], Some(Vec::new())),
         };
         let good = findings.iter().all(|f| f.level != Gravity::Error);
         findings.into_iter().for_each(|f| self.tell(node, code, 0, f));
-        good.then(|| self.add(node, code, 0, &visible))
+        let topics = topics.filter(|_| good)?;
+        Some((self.add(node, code, 0, &visible), topics))
+    }
+
+    /// The topics that a script sends to. `None` when one is not known beforehand, or is none.
+    fn wanted(&mut self, node: &Node, code: &str, script: &rhai::AST) -> Option<Vec<Topic>> {
+        let mut topics = Some(Vec::new());
+        for Wanted { name, position, topic } in wanted(script) {
+            let at = locate(node, code, 0, position.line().unwrap_or(1), position.position().unwrap_or(1));
+            if self.report.is_later("a script", name) {
+                self.report.tell_later(at, name);
+            }
+            let Some(topic) = topic else { continue };
+            let named = topic.ok_or_else(|| "where `emit` sends to is known only when it runs".to_owned());
+            match named.and_then(|name| check_topic(&name).map(|()| name)) {
+                Ok(name) => {
+                    topics.iter_mut().for_each(|t| t.push(Topic { name: name.clone(), place: self.report.place(at) }))
+                }
+                Err(why) => {
+                    let help =
+                        "write its topic as a text: `emit(\"derived\", #{ type: \"link.flapping\" })`".to_owned();
+                    self.report.error(at, why, Some(help));
+                    topics = None;
+                }
+            }
+        }
+        topics
     }
 
     /// A question (`only_if`, `if`): true or false, of all that a value may read.

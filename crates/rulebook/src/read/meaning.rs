@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 use crate::{
-    AboutSpec, Clear, EnrichStep, EscalateAt, EscalationStep, ExprIx, Field, IncidentSpec, New, Pattern, Raise,
-    RemedyStep, Rule, RuleSet, Rulebook, Target, TargetSpec, Template, TemplatePart, Threshold,
+    AboutSpec, Clear, EmitSpec, EnrichStep, EscalateAt, EscalationStep, ExprIx, Field, IncidentSpec, New, Pattern,
+    Raise, RemedyStep, Rule, RuleSet, Rulebook, Target, TargetSpec, Template, TemplatePart, Threshold,
 };
 
 /// Expressions without comments and layout, by number.
@@ -112,8 +112,7 @@ fn of_rule(rule: &Rule, forms: &NormalForms<'_>) -> Value {
         "remedy": rule.remedy.iter().map(|s| of_remedy(s, forms)).collect::<Vec<_>>(),
         "escalate": rule.escalate.iter().map(|s| of_escalation(s, forms)).collect::<Vec<_>>(),
         "notify": rule.notify.iter().map(|n| json!([n.to, of_template(&n.summary)])).collect::<Vec<_>>(),
-        "emit": rule.emit.iter().map(|e| json!([e.topic, of_fields(&e.event, forms), of_fields(&e.labels, forms)]))
-            .collect::<Vec<_>>(),
+        "emit": rule.emit.iter().map(|e| of_emit(e, forms)).collect::<Vec<_>>(),
         "suppress": rule.suppress.as_ref().map(|s| json!([s.span, s.reason])),
         "resolve": rule.resolve.as_ref().map(|r| json!([r.rule, of_template(&r.notes)])),
         "ci": rule.ci.as_ref().map(|ci| of_fields(&ci.attributes, forms)),
@@ -194,6 +193,11 @@ fn of_about(about: &AboutSpec, forms: &NormalForms<'_>) -> Value {
         AboutSpec::Named { class, name } => json!({ "class": class, "name": forms.of(*name) }),
         AboutSpec::Related { relation, role } => json!({ "relation": relation, "role": role }),
     }
+}
+
+fn of_emit(emit: &EmitSpec, forms: &NormalForms<'_>) -> Value {
+    let key = emit.key.as_ref().map(|key| forms.field(key, Value::clone));
+    json!([emit.topic, of_fields(&emit.event, forms), of_fields(&emit.labels, forms), key])
 }
 
 fn of_fields(fields: &BTreeMap<String, Field<Value>>, forms: &NormalForms<'_>) -> Value {

@@ -96,6 +96,7 @@ pub(crate) fn read(
         escalate: actions.escalate,
         notify: actions.notify,
         emit: actions.emit,
+        topics: actions.topics,
         suppress: actions.suppress,
         resolve: actions.resolve,
         ci: actions.ci,
@@ -166,6 +167,7 @@ struct Actions {
     escalate: Vec<crate::EscalationStep>,
     notify: Vec<crate::NotifySpec>,
     emit: Vec<crate::EmitSpec>,
+    topics: Vec<crate::Topic>,
     suppress: Option<crate::SuppressSpec>,
     resolve: Option<crate::ResolveSpec>,
     ci: Option<crate::CiSpec>,
@@ -195,12 +197,17 @@ impl Actions {
             this.notify = action::notify(reader, n);
         }
         if let Some(n) = fields.get("emit", reader.report) {
-            this.emit = action::emit(reader, n);
+            (this.emit, this.topics) = action::emit(reader, n);
         }
         this.suppress = fields.get("suppress", reader.report).and_then(|n| action::suppress(reader, n));
         this.resolve = fields.get("resolve", reader.report).and_then(|n| action::resolve(reader, n));
         this.ci = fields.get("ci", reader.report).and_then(|n| action::ci(reader, n));
-        this.then = fields.get("then", reader.report).and_then(|n| then::read(reader, n, fields.has("incident")));
+        if let Some(n) = fields.get("then", reader.report)
+            && let Some((script, topics)) = then::read(reader, n, fields.has("incident"))
+        {
+            this.then = Some(script);
+            this.topics.extend(topics);
+        }
         this.incident = match incident {
             Some(incident) => Some(incident?),
             None => None,

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use paramedic_model::Id;
+use paramedic_model::{EMIT_FIELDS, Id};
 use rhai::{AST, ASTNode, Dynamic, Engine, EvalAltResult, Expr, ImmutableString, Map, Position, Stmt};
 use serde_json::Value;
 
@@ -37,7 +37,7 @@ pub enum Intent {
     Emit {
         /// Where to.
         topic: String,
-        /// Its fields and `labels`.
+        /// Its fields, `labels`, and `key`.
         event: serde_json::Map<String, Value>,
     },
 }
@@ -45,19 +45,31 @@ pub enum Intent {
 /// The names of the functions.
 pub(crate) const NAMES: [&str; 4] = ["note", "attach_to", "notify", "emit"];
 
-/// Which of the functions a script calls, and where.
-pub(crate) fn wanted(script: &AST) -> Vec<(&'static str, Position)> {
+/// A call of one of the functions.
+pub(crate) struct Wanted {
+    /// Which.
+    pub(crate) name: &'static str,
+    /// Where.
+    pub(crate) position: Position,
+    /// Of `emit`: its topic, where it is written as a text.
+    pub(crate) topic: Option<Option<String>>,
+}
+
+/// Which of the functions a script calls.
+pub(crate) fn wanted(script: &AST) -> Vec<Wanted> {
     let mut found = Vec::new();
     script.walk(&mut |nodes: &[ASTNode<'_>]| {
-        if let Some(ASTNode::Expr(Expr::FnCall(call, pos) | Expr::MethodCall(call, pos))) = nodes.last()
-            && let Some(name) = NAMES.iter().find(|name| **name == call.name)
-        {
-            found.push((*name, *pos));
-        }
-        if let Some(ASTNode::Stmt(Stmt::FnCall(call, pos))) = nodes.last()
-            && let Some(name) = NAMES.iter().find(|name| **name == call.name)
-        {
-            found.push((*name, *pos));
+        let (call, position) = match nodes.last() {
+            Some(ASTNode::Expr(Expr::FnCall(call, position) | Expr::MethodCall(call, position))) => (call, position),
+            Some(ASTNode::Stmt(Stmt::FnCall(call, position))) => (call, position),
+            _ => return true,
+        };
+        if let Some(name) = NAMES.iter().find(|name| **name == call.name) {
+            let written = || match call.args.first() {
+                Some(Expr::StringConstant(text, _)) if call.args.len() == 2 => Some(text.to_string()),
+                _ => None,
+            };
+            found.push(Wanted { name, position: *position, topic: (*name == "emit").then(written) });
         }
         true
     });
@@ -107,6 +119,22 @@ impl Outbox {
     }
 }
 
+/// Longest event of one of them as JSON, in bytes.
+const LONGEST_EVENT: usize = 64 * 1024;
+
+/// An event with the fields that one has, and of a size that can be sent.
+fn sendable(event: serde_json::Map<String, Value>) -> Result<serde_json::Map<String, Value>, Box<EvalAltResult>> {
+    let known = |name: &str| EMIT_FIELDS.contains(&name) || matches!(name, "labels" | "key");
+    if let Some(name) = event.keys().find(|name| !known(name)) {
+        return Err(format!("`emit` has no `{name}`; it has {}, labels, key", EMIT_FIELDS.join(", ")).into());
+    }
+    let length = Value::Object(event.clone()).to_string().len();
+    if length > LONGEST_EVENT {
+        return Err(format!("the event has {length} bytes; the most is {LONGEST_EVENT}").into());
+    }
+    Ok(event)
+}
+
 fn id_of(record: &Map) -> Result<Id, Box<EvalAltResult>> {
     let id = record.get("id").and_then(|id| id.clone().into_immutable_string().ok());
     id.and_then(|id| id.parse().ok()).ok_or_else(|| "it is no incident: it has no id".into())
@@ -139,7 +167,7 @@ pub(crate) fn register(engine: &mut Engine, outbox: &SharedOutbox) {
     engine.register_fn("emit", move |topic: ImmutableString, event: Map| -> Outcome {
         match to_json(&Dynamic::from(event))? {
             Value::Object(event) if event.get("type").is_some_and(Value::is_string) => {
-                out.borrow_mut().put(Intent::Emit { topic: topic.to_string(), event })
+                out.borrow_mut().put(Intent::Emit { topic: topic.to_string(), event: sendable(event)? })
             }
             _ => Err("an event has a type: `emit(\"topic\", #{ type: \"...\" })`".into()),
         }

@@ -120,23 +120,35 @@ pub struct Topic {
     pub feed: Feed,
 }
 
-/// librdkafka's settings: ours, then the operator's, with their secrets read.
+/// librdkafka's settings of a consumer: ours, then the operator's, with their secrets read.
 ///
 /// # Errors
 /// When a secret is not there.
 pub fn client_config(kafka: &KafkaConfig) -> Result<ClientConfig, String> {
+    let ours = [
+        ("enable.auto.commit", "false"),
+        ("enable.auto.offset.store", "false"),
+        ("auto.offset.reset", "error"),
+        ("enable.partition.eof", "true"),
+        ("fetch.queue.backoff.ms", "5"),
+        ("fetch.wait.max.ms", "10"),
+        ("queued.max.messages.kbytes", "16384"),
+        ("reconnect.backoff.max.ms", "1000"),
+        ("statistics.interval.ms", "1000"),
+    ];
+    with_options(kafka, &ours)
+}
+
+/// The brokers and these settings, then the operator's options, with their secrets read.
+///
+/// # Errors
+/// When a secret is not there.
+pub(crate) fn with_options(kafka: &KafkaConfig, ours: &[(&str, &str)]) -> Result<ClientConfig, String> {
     let mut config = ClientConfig::new();
-    config
-        .set("bootstrap.servers", &kafka.brokers)
-        .set("enable.auto.commit", "false")
-        .set("enable.auto.offset.store", "false")
-        .set("auto.offset.reset", "error")
-        .set("enable.partition.eof", "true")
-        .set("fetch.queue.backoff.ms", "5")
-        .set("fetch.wait.max.ms", "10")
-        .set("queued.max.messages.kbytes", "16384")
-        .set("reconnect.backoff.max.ms", "1000")
-        .set("statistics.interval.ms", "1000");
+    config.set("bootstrap.servers", &kafka.brokers);
+    for (name, value) in ours {
+        config.set(*name, *value);
+    }
     for (name, value) in &kafka.options {
         let is_reference = value.starts_with("env:") || value.starts_with("file:");
         let value =

@@ -25,7 +25,7 @@ const REMEDIES: [(&str, &str); 6] = [
 ];
 
 /// What the client tells of itself, in words with a remedy, where it is about not being let in.
-pub(super) fn refused(error: &KafkaError, reason: &str) -> Option<String> {
+pub(crate) fn refused(error: &KafkaError, reason: &str) -> Option<String> {
     use RDKafkaErrorCode as Code;
     let by_code = matches!(
         error.rdkafka_error_code(),

@@ -3,7 +3,7 @@
 use paramedic_engine::outbox::{Considered, GuardInput, adopt, after, consider, is_under_way, late};
 use paramedic_model::faults::planted;
 use paramedic_model::{Halt, HaltScope, Id, NewInbox, Order, OutboxRow, OutboxState, Outcome, Run, Span, Timestamp};
-use paramedic_store::{OutboxMove, Result, StoreError};
+use paramedic_store::{DueLimits, OutboxMove, Result, StoreError};
 use serde_json::json;
 
 use super::endpoint::failed;
@@ -62,7 +62,8 @@ impl Node {
             return false;
         }
         let wall = self.wall(world);
-        let due = world.call("outbox due", |s| s.outbox_due(&shards, wall, MAX_ROWS, MAX_ROWS)).unwrap_or_default();
+        let most = DueLimits { pages: MAX_ROWS, runs: MAX_ROWS, emits: MAX_ROWS };
+        let due = world.call("outbox due", |s| s.outbox_due(&shards, wall, most)).unwrap_or_default();
         let mut did = false;
         for (shard, row) in due {
             if !self.busy().contains(&row.key) {
@@ -156,9 +157,10 @@ impl Node {
         let incident = world.call("incident", |s| s.incident(row.order.incident()))?;
         let (halt, busy) = match &row.order {
             Order::Run(run) => {
-                let halt = halts(world, wall).into_iter().find(|h| h.covers(run));
+                let halt = halts(world, wall).into_iter().find(|h| h.covers(&row.order));
                 (halt, world.call("target busy", |s| s.target_busy(run.target.id, run.id))?)
             }
+            Order::Emit(_) => (halts(world, wall).into_iter().find(|h| h.covers(&row.order)), false),
             Order::Page(_) => (None, false),
         };
         let recovered = world.call("recovered", |s| s.recovered())?;
@@ -172,13 +174,14 @@ impl Node {
             target_busy: busy,
             max_action_age: MAX_ACTION_AGE,
             recovered: recovered.as_ref().map(|r| (r.at, r.why.as_str())),
+            topic_read_by: None,
         };
         Ok(consider(row, &input))
     }
 
     /// Whether a run is committed as started, and has not left.
     pub(super) fn is_about_to_send(&self) -> bool {
-        self.tasks.iter().any(|t| t.phase == Phase::Send && matches!(t.row.order, Order::Run(_)))
+        self.tasks.iter().any(|t| t.phase == Phase::Send && matches!(t.row.order, Order::Run(_) | Order::Emit(_)))
     }
 
     /// Every task that is due goes on. Whether there was one.
@@ -240,13 +243,13 @@ impl Node {
         let body = row.request.clone().unwrap_or_default();
         let mut hits = vec![];
         let calm = world.calm;
+        if let Some((halt, _)) = world.halt_file.iter().find(|(h, _)| h.covers(&row.order)) {
+            let why = format!("halted before it left: {}", halt.reason);
+            world.hit(Fault::HaltSeenLast);
+            return (failed(&why, true), no_time);
+        }
         let answer = match &row.order {
             Order::Run(run) => {
-                if let Some((halt, _)) = world.halt_file.iter().find(|(h, _)| h.covers(run)) {
-                    let why = format!("halted before it left: {}", halt.reason);
-                    world.hit(Fault::HaltSeenLast);
-                    return (failed(&why, true), no_time);
-                }
                 super::oracle::leaves(world, row, key, &body);
                 let asked = (key, run.playbook.as_str(), run.target.id);
                 let mut hit = |fault| hits.push(fault);
@@ -255,6 +258,10 @@ impl Node {
                     recovery(world, run);
                 }
                 (answer.outcome, answer.after)
+            }
+            Order::Emit(_) => {
+                super::oracle::leaves(world, row, key, &body);
+                world.endpoints.emit(&mut world.dice, key, calm, &mut |fault| hits.push(fault))
             }
             Order::Page(_) => {
                 super::oracle::leaves(world, row, key, &body);
@@ -273,11 +280,10 @@ impl Node {
         let owners = world.call("shards", |s| s.shards())?;
         let owner = owners.into_iter().find(|(s, _)| *s == shard).map(|(_, epoch)| epoch);
         let wall = self.wall(world);
-        let halted = match &sent.order {
-            Order::Run(run) => halts(world, wall).iter().any(|h| h.covers(run)),
-            Order::Page(_) => false,
-        };
-        let same = (now.state, now.attempts) == (sent.state, sent.attempts);
+        let halted = halts(world, wall).iter().any(|h| h.covers(&sent.order));
+        // Another owner that has adopted it waits to send it again.
+        let of = |row: &OutboxRow| (row.state, row.attempts, row.not_before);
+        let same = of(&now) == of(sent);
         Ok(same && owner == self.owned.get(&shard).map(|o| o.epoch) && !halted)
     }
 }

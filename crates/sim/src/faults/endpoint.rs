@@ -42,6 +42,8 @@ pub(super) struct Endpoints {
     working: BTreeMap<Id, BTreeMap<Id, Option<Timestamp>>>,
     /// Pages that a notifier took.
     pub(super) pages: BTreeMap<Id, u32>,
+    /// Events that the broker took.
+    pub(super) emits: BTreeMap<Id, u32>,
 }
 
 pub(super) fn succeeded(message: &str) -> Outcome {
@@ -186,6 +188,22 @@ impl Endpoints {
             }
             _ => (unknown("no reply in time"), CLIENT_WAITS),
         }
+    }
+
+    /// An event comes in at the broker.
+    pub(super) fn emit(&mut self, dice: &mut Dice, key: Id, calm: bool, hit: &mut dyn FnMut(Fault)) -> (Outcome, Span) {
+        let soon = dice.millis(1, 700);
+        let roll = if calm { 0 } else { dice.roll(20) };
+        if roll >= 17 {
+            hit(Fault::BrokerAwayForEmit);
+            return (failed("no broker took it within 800 ms", true), soon);
+        }
+        *self.emits.entry(key).or_default() += 1;
+        if roll < 15 {
+            return (succeeded("partition 0, offset 0"), soon);
+        }
+        hit(Fault::EmitUnanswered);
+        (unknown("the broker did not answer"), CLIENT_WAITS)
     }
 }
 

@@ -63,6 +63,8 @@ faults! {
     EndpointLies "a playbook said that it worked and did nothing",
     LateReply "a reply came for a row that was unknown by then",
     PageFails "a notifier did not take a page",
+    BrokerAwayForEmit "the broker took no event of ours",
+    EmitUnanswered "the broker took an event of ours and did not answer",
     EvidenceNever "monitoring never told of a recovery",
     Halted "a person halted everything or a part of it",
     HaltSeenLast "a halt was seen in the last look before a request",

@@ -162,17 +162,18 @@ pub(super) fn leaves(world: &mut World, row: &OutboxRow, key: Id, body: &str) {
         world.wrong("I7 one key, one byte-identical request", format!("{key}: {bytes} and then {body}"));
     }
     one_decision_one_key(world, row, key);
+    let now = world.now;
+    let late = |(halt, at): &&(Halt, Timestamp)| halt.covers(&row.order) && now.since(*at) > HALT_WITHIN;
+    if let Some((halt, at)) = world.watch.halts.iter().find(late).cloned() {
+        let what = format!("{} {key}, {:?} since {at}", row.order.kind(), halt.scope);
+        world.wrong("I13 no run and no event after a halt", what);
+    }
     if let Order::Run(run) = &row.order {
         let was_asked = world.endpoints.known.get(&key).is_some_and(|k| k.requests > 0);
         if run.effect == Effect::NonIdempotent && was_asked {
             world.wrong("I9 a non-idempotent playbook at most once", format!("{} {key} again", run.playbook));
         }
         one_at_a_time(world, row, key);
-        let now = world.now;
-        let late = |(halt, at): &&(Halt, Timestamp)| halt.covers(run) && now.since(*at) > HALT_WITHIN;
-        if let Some((halt, at)) = world.watch.halts.iter().find(late).cloned() {
-            world.wrong("I13 no run after a halt", format!("{} {key}, {:?} since {at}", run.playbook, halt.scope));
-        }
         let set = world.rules.find(run.set);
         let Some(rule) = set.as_ref().and_then(|s| s.find(&run.rulebook, &run.rule)) else {
             return world.wrong("I10 nothing leaves without its rule", format!("{} of {}", run.rule, run.rulebook));
@@ -195,6 +196,7 @@ fn one_decision_one_key(world: &mut World, row: &OutboxRow, key: Id) {
             format!("{} {} {} {}", p.incident, p.step, p.round, p.to),
             json!([CLUSTER, "page", p.incident, p.step, p.round, p.to]),
         ),
+        Order::Emit(e) => (format!("emit {}", e.id), json!([CLUSTER, "emit", e.id])),
     };
     let known = *world.watch.keys.entry(decision.clone()).or_insert(key);
     if known != key || Id::of(&expected) != key {
@@ -224,7 +226,7 @@ fn one_at_a_time(world: &mut World, row: &OutboxRow, key: Id) {
 pub(super) fn released(world: &mut World, row: &OutboxRow, wall: Timestamp) {
     let cleared = row.cleared.as_ref().map_or(row.released_at, |(_, at)| *at);
     let age = wall.since(row.released_at.max(cleared));
-    if matches!(row.order, Order::Run(_)) && age > MAX_ACTION_AGE {
+    if !matches!(row.order, Order::Page(_)) && age > MAX_ACTION_AGE {
         world.wrong("I15 nothing old is started", format!("{} was released {age} ago", row.key));
     }
 }

@@ -35,6 +35,8 @@ rules:
         verify: { within: 30s }
       - playbook: reboot
         verify: { within: 30s, hold: 2s }
+    once: 20s
+    emit: { topic: derived, type: disk.full, value: = event.value }
     escalate:
       - { at: remedies_failed, to: oncall }
       - { at: run_unknown, to: oncall }

@@ -44,6 +44,7 @@ pub(super) struct Tally {
     pub(super) resolved: u64,
     pub(super) runs: u64,
     pub(super) pages: u64,
+    pub(super) emits: u64,
     pub(super) failed: BTreeMap<(String, String), RuleFailures>,
     pub(super) scopes: Vec<(String, Digest)>,
 }
@@ -194,6 +195,7 @@ impl Tally {
                 Step::IncidentMoved { to: IncidentState::Resolved, .. } => self.resolved += 1,
                 Step::RunDecided { .. } => self.runs += 1,
                 Step::PageDecided { .. } => self.pages += 1,
+                Step::EmitDecided { .. } => self.emits += 1,
                 _ => {}
             }
         }

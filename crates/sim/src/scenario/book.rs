@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use paramedic_engine::{Decision, Finished, Step, rule_failed};
-use paramedic_model::{HistoryRow, Id, Incident, Page, Run, Timestamp};
+use paramedic_model::{Emit, HistoryRow, Id, Incident, Page, Run, Timestamp};
 use paramedic_rulebook::{EnrichFailures, Matches, RuleSet};
 
 use super::BEGINNING;
@@ -25,6 +25,10 @@ pub(super) struct Book {
     decided: Vec<Id>,
     /// In order of decision.
     pub(super) pages: Vec<Page>,
+    /// In order of decision.
+    pub(super) emits: Vec<Emit>,
+    /// Notes of scripts on incidents, in order.
+    pub(super) notes: Vec<String>,
     history: Vec<HistoryRow>,
     broken: Vec<String>,
 }
@@ -39,6 +43,8 @@ impl Book {
             opened: Vec::new(),
             decided: Vec::new(),
             pages: Vec::new(),
+            emits: Vec::new(),
+            notes: Vec::new(),
             history: Vec::new(),
             broken: Vec::new(),
         }
@@ -56,6 +62,8 @@ impl Book {
             match &decided.decision {
                 Decision::Step(Step::IncidentOpened { incident }) => self.opened.push(incident.id),
                 Decision::Step(Step::RunDecided { run, .. }) => self.decided.push(run.id),
+                Decision::Step(Step::EmitDecided { emit }) => self.emits.push((**emit).clone()),
+                Decision::Step(Step::Noted { text, .. }) => self.notes.push(text.clone()),
                 _ => {}
             }
         }
@@ -94,6 +102,8 @@ impl Book {
             }
             "run" | "runs" | "operator" => self.runs().map(|r| mark(compared.run, r.id, told_run(r))).collect(),
             "page" | "pages" => self.pages.iter().map(|p| mark(compared.page, p.id, told_page(p))).collect(),
+            "emit" | "emits" => self.emits.iter().map(|e| mark(compared.emit, e.id, told_emit(e))).collect(),
+            "note" => self.notes.iter().map(|text| format!("  note: {text}")).collect(),
             _ => return Vec::new(),
         };
         let older = all.len().saturating_sub(SHOWN);
@@ -153,4 +163,9 @@ fn told_run(r: &Run) -> String {
 fn told_page(p: &Page) -> String {
     let shadow = if p.shadow { ", would have been" } else { "" };
     format!("page to {}: {}{shadow}", p.to, p.reason)
+}
+
+fn told_emit(e: &Emit) -> String {
+    let shadow = if e.shadow { ", would have been" } else { "" };
+    format!("event to {}: {}{shadow}", e.topic, serde_json::to_string(&e.event).unwrap_or_default())
 }

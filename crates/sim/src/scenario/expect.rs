@@ -1,6 +1,6 @@
 //! What a scenario expects: only what is given is compared.
 
-use paramedic_model::{Ci, Cmdb, Id, Incident, Level, Page, Run};
+use paramedic_model::{Ci, Cmdb, Emit, Id, Incident, Level, Page, Run};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -22,6 +22,12 @@ pub(super) struct Expect {
     page: Option<Map<String, Value>>,
     /// How many were decided so far.
     pages: Option<usize>,
+    /// The newest event to a topic; with `topic`, the newest to that one, if there is one.
+    emit: Option<Map<String, Value>>,
+    /// How many were decided so far.
+    emits: Option<usize>,
+    /// The newest note on an incident.
+    note: Option<String>,
     /// The CI with this name.
     ci: Option<Map<String, Value>>,
 }
@@ -49,6 +55,8 @@ const INCIDENT: &[&str] = &[
 const RUN: &[&str] =
     &["playbook", "target", "with", "state", "verdict", "message", "facts", "step", "round", "decided_by"];
 const PAGE: &[&str] = &["to", "reason", "step", "shadow"];
+const EMIT: &[&str] =
+    &["topic", "key", "type", "status", "severity", "ci", "dedup_key", "summary", "value", "labels", "step", "shadow"];
 const CI: &[&str] = &["name", "class", "environment", "operational_status", "owner", "criticality", "attributes"];
 
 impl Expect {
@@ -58,6 +66,7 @@ impl Expect {
             ("incident", &self.incident, INCIDENT),
             ("run", &self.run, RUN),
             ("page", &self.page, PAGE),
+            ("emit", &self.emit, EMIT),
             ("ci", &self.ci, CI),
         ];
         for (what, given, known) in parts {
@@ -78,6 +87,7 @@ impl Expect {
         out.count("incidents", self.incidents, book.incidents().count());
         out.count("runs", self.runs, book.runs().count());
         out.count("pages", self.pages, book.pages.len());
+        out.count("emits", self.emits, book.emits.len());
         if let Some(given) = &self.incident {
             let wanted = |i: &&Incident| {
                 same_text(given, "about", i.about.as_deref()) && same_text(given, "rule", Some(&i.rule))
@@ -97,6 +107,18 @@ impl Expect {
             let found = book.pages.iter().rfind(wanted).or_else(|| book.pages.last());
             out.record("page", given, found.map(page_view));
             out.compared.page = found.map(|p| p.id);
+        }
+        if let Some(given) = &self.emit {
+            let wanted = |e: &&Emit| same_text(given, "topic", Some(&e.topic));
+            let found = book.emits.iter().rfind(wanted).or_else(|| book.emits.last());
+            out.record("emit", given, found.map(emit_view));
+            out.compared.emit = found.map(|e| e.id);
+        }
+        if let Some(given) = &self.note {
+            let found = book.notes.last().map_or("none", String::as_str);
+            if !found.contains(given.as_str()) {
+                out.misses.push(Unmet::below_expect(&["note"], given.clone(), found.to_owned()));
+            }
         }
         if let Some(given) = &self.ci {
             let name = given.get("name").and_then(Value::as_str).unwrap_or_default();
@@ -123,6 +145,7 @@ pub(super) struct Records {
     pub(super) incident: Option<Id>,
     pub(super) run: Option<Id>,
     pub(super) page: Option<Id>,
+    pub(super) emit: Option<Id>,
 }
 
 /// An expectation that was not met.
@@ -247,6 +270,15 @@ fn run_view(r: &Run) -> Value {
 
 fn page_view(p: &Page) -> Value {
     json!({ "to": p.to, "reason": p.reason, "step": p.step, "shadow": p.shadow })
+}
+
+fn emit_view(e: &Emit) -> Value {
+    let mut view = e.event.clone();
+    for (name, value) in [("topic", &e.topic), ("key", &e.key), ("step", &e.step)] {
+        view.insert(name.to_owned(), value.as_str().into());
+    }
+    view.insert("shadow".to_owned(), e.shadow.into());
+    Value::Object(view)
 }
 
 fn ci_view(ci: &Ci) -> Value {

@@ -182,7 +182,7 @@ impl Play {
     fn run(&mut self, told: &Outcome) -> Result<(), Unmet> {
         let in_flight = |row: &&OutboxRow| match &row.order {
             Order::Run(run) => told.playbook.as_ref().is_none_or(|p| *p == run.playbook),
-            Order::Page(_) => false,
+            Order::Page(_) | Order::Emit(_) => false,
         };
         let Some(mut row) = self.driver.held.iter().find(in_flight).cloned() else {
             let of = told.playbook.as_ref().map(|p| format!(" of {p}")).unwrap_or_default();

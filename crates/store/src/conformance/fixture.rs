@@ -117,6 +117,27 @@ pub(crate) fn page(name: &str, incident: &Incident, decided: i64) -> Page {
     }
 }
 
+pub(crate) fn emit(name: &str, incident: Id) -> Emit {
+    let event = json!({"type": "link.flapping", "ci": "web-1", "value": 0.1 + 0.2, "labels": {"site": "fra"}});
+    Emit {
+        id: id(name),
+        incident,
+        step: "emit/0".into(),
+        topic: "derived".into(),
+        key: "default".into(),
+        event: event.as_object().cloned().unwrap_or_default(),
+        about: Some(run(name, &self::incident("one")).target),
+        rulebook: "net".into(),
+        rule: "flapping".into(),
+        decided_at: at(10),
+        shadow: false,
+    }
+}
+
+pub(crate) fn outbox_emit(name: &str) -> OutboxRow {
+    outbox_row(name, Order::Emit(emit(name, id("a firing"))))
+}
+
 pub(crate) fn outbox_run(name: &str, incident: &Incident) -> OutboxRow {
     outbox_row(name, Order::Run(run(name, incident)))
 }

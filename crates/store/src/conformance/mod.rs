@@ -195,6 +195,7 @@ on_every_store! {
         the_chain_goes_on_from_where_the_archive_ends
         to_retain_twice_changes_nothing
         what_is_on_its_way_or_unknown_is_never_dropped
+        events_that_have_ended_are_dropped_with_the_journal
         nothing_is_dropped_where_the_archive_cannot_be_written
         what_cannot_be_archived_keeps_nothing_else_here
         what_was_taken_leaves_the_inbox_and_the_journal_keeps_its_last_row

@@ -1,11 +1,11 @@
 //! Facts about the outbox: once per key, moved by compare-and-set, as the table has it.
 
-use paramedic_model::{Lane, Order, OutboxRow, OutboxState};
+use paramedic_model::{Id, Lane, Order, OutboxRow, OutboxState};
 
 use super::Bench;
 use super::fixture::*;
 use super::writer::Writer;
-use crate::{Claim, OutboxMove, Store, StoreError};
+use crate::{Claim, DueLimits, OutboxMove, Store, StoreError};
 
 use OutboxState as S;
 
@@ -208,10 +208,23 @@ pub(super) fn a_target_is_busy_while_an_outcome_is_not_known(bench: &Bench) {
     row.state = S::Pending;
     owner.write(|c| c.outbox = vec![row.clone()]).unwrap();
     walk(store, &row, &[S::Started]);
-    assert!(!store.target_busy(id("web-1"), id("another run")).unwrap(), "a page acts on nothing");
+    let mut sent = outbox_emit("emit");
+    sent.state = S::Pending;
+    owner.write(|c| c.outbox = vec![sent.clone()]).unwrap();
+    walk(store, &sent, &[S::Started]);
+    assert!(!store.target_busy(id("web-1"), id("another run")).unwrap(), "a page or an event acts on nothing");
 }
 
-/// A dispatcher looks at the rows of its shards whose time has come: pages first, then by how long they have waited.
+const fn most(pages: usize, runs: usize, emits: usize) -> DueLimits {
+    DueLimits { pages, runs, emits }
+}
+
+fn due_emits(store: &dyn Store, emits: usize) -> Vec<Id> {
+    let found = store.outbox_due(&[0], at(30), most(0, 0, emits)).unwrap();
+    found.into_iter().map(|(_, row)| row.order.id()).collect()
+}
+
+/// A dispatcher looks at the rows of its shards whose time has come: pages first, events last, then by how long they have waited.
 pub(super) fn what_is_due_is_given_to_its_owner_in_order(bench: &Bench) {
     let store = bench.store();
     let one = incident("one");
@@ -231,28 +244,33 @@ pub(super) fn what_is_due_is_given_to_its_owner_in_order(bench: &Bench) {
         at_time(of_page("page again"), Some(30), 1),
         at_time(of_page("page"), None, 9),
         at_time(of_page("page not yet"), Some(31), 1),
+        at_time(outbox_emit("emit again"), Some(30), 1),
+        at_time(outbox_emit("emit"), None, 9),
+        at_time(outbox_emit("emit not yet"), Some(31), 1),
     ];
     Writer::at(store, 0, &no_source()).write(|c| c.outbox = rows.to_vec()).unwrap();
     let others = [at_time(outbox_run("other", &one), None, 7), at_time(of_page("other page"), Some(29), 1)];
     Writer::at(store, 1, &no_source()).write_in("site-b", |c| c.outbox = others.to_vec()).unwrap();
     let due = |shards: &[u32], pages, runs| {
-        let found = store.outbox_due(shards, at(30), pages, runs).unwrap();
+        let found = store.outbox_due(shards, at(30), most(pages, runs, 1)).unwrap();
         found.into_iter().map(|(shard, row)| (shard, row.order.id())).collect::<Vec<_>>()
     };
     let in_shard = |shard: u32, names: &[&str]| names.iter().map(|name| (shard, id(name))).collect::<Vec<_>>();
-    let all = ["page", "page again", "new before", "new", "new after", "deferred before", "deferred"];
+    let all = ["page", "page again", "new before", "new", "new after", "deferred before", "deferred", "emit"];
     assert_eq!(due(&[0], 9, 9), in_shard(0, &all));
-    assert_eq!(due(&[0], 1, 2), in_shard(0, &["page", "new before", "new"]));
-    assert_eq!(due(&[0], 0, 1), in_shard(0, &["new before"]));
-    assert_eq!(due(&[0], 9, 0), in_shard(0, &["page", "page again"]));
+    assert_eq!(due(&[0], 1, 2), in_shard(0, &["page", "new before", "new", "emit"]));
+    assert_eq!(due(&[0], 0, 1), in_shard(0, &["new before", "emit"]));
+    assert_eq!(due(&[0], 9, 0), in_shard(0, &["page", "page again", "emit"]));
     assert_eq!(due(&[1], 9, 9), in_shard(1, &["other page", "other"]));
     assert_eq!((due(&[], 9, 9), due(&[2], 9, 9)), (vec![], vec![]));
     // Both at once: one order over both, and the limits are for both together.
-    let both = [(0, "page"), (1, "other page"), (0, "new before"), (1, "other"), (0, "new")];
+    let both = [(0, "page"), (1, "other page"), (0, "new before"), (1, "other"), (0, "new"), (0, "emit")];
     assert_eq!(due(&[1, 0], 2, 3), both.map(|(shard, name)| (shard, id(name))));
     assert_eq!(due(&[0, 0, 1, 0], 2, 3), both.map(|(shard, name)| (shard, id(name))), "each row once");
-    let found = store.outbox_due(&[0], at(30), 0, 1).unwrap();
-    assert_eq!(found, [(0, rows[3].clone())], "as it is kept");
+    for (most, kept) in [(most(0, 1, 0), 3), (most(0, 0, 1), 10)] {
+        assert_eq!(store.outbox_due(&[0], at(30), most).unwrap(), [(0, rows[kept].clone())], "as it is kept");
+    }
+    assert_eq!(due_emits(store, 9), ["emit", "emit again"].map(id));
     assert_eq!(store.outbox_get(others[0].key).unwrap().map(|(shard, _)| shard), Some(1));
 }
 
@@ -267,15 +285,15 @@ pub(super) fn only_what_still_wants_something_is_due(bench: &Bench) {
     let fresh = outbox_run("withdrawn", &incident("one"));
     owner.write(|c| c.outbox = vec![fresh.clone()]).unwrap();
     owner.write(|c| c.outbox_cancel = vec![(fresh.key, "resolved".into())]).unwrap();
-    let found = store.outbox_due(&[0], at(99), 9, 99).unwrap();
+    let found = store.outbox_due(&[0], at(99), most(9, 99, 9)).unwrap();
     let states: Vec<_> = found.into_iter().map(|(_, row)| row.state).collect();
     assert_eq!(states, [S::Pending, S::Deferred, S::Started, S::Accepted]);
     // A move says when it is to be looked at again.
     let mut later = moved(&store.outbox_get(id("outbox pending")).unwrap().unwrap().1, S::Deferred);
     later.row.not_before = Some(at(100));
     store.outbox_move(&later).unwrap();
-    assert_eq!(store.outbox_due(&[0], at(99), 9, 99).unwrap().len(), 3);
-    assert_eq!(store.outbox_due(&[0], at(100), 9, 99).unwrap().len(), 4);
+    assert_eq!(store.outbox_due(&[0], at(99), most(9, 99, 9)).unwrap().len(), 3);
+    assert_eq!(store.outbox_due(&[0], at(100), most(9, 99, 9)).unwrap().len(), 4);
 }
 
 /// An owner's epoch says nothing about the rows of others.

@@ -29,6 +29,7 @@ fn retained(store: &dyn Store, now: i64, archive: &Path) -> Retained {
         sum.dead_letters += step.dead_letters;
         sum.inbox += step.inbox;
         sum.journal += step.journal;
+        sum.emits += step.emits;
     }
 }
 
@@ -160,6 +161,28 @@ pub(super) fn the_chain_goes_on_from_where_the_archive_ends(bench: &Bench) {
     bench.alter_history("default", 5, &|_| Some(original.clone()));
     bench.alter_history("default", 6, &|_| None);
     assert_eq!(store.audit().unwrap().broken[0].1, 6);
+}
+
+/// Most of them hang on no incident, with which they could go.
+pub(super) fn events_that_have_ended_are_dropped_with_the_journal(bench: &Bench) {
+    use OutboxState as S;
+    let folder = tempfile::tempdir().unwrap();
+    let store = bench.store();
+    let released = |name: &str, state, day: i64| OutboxRow { state, released_at: at(day * DAY), ..outbox_emit(name) };
+    let stay = [S::Pending, S::Deferred, S::Started, S::Unknown].map(|state| released(state.name(), state, 0));
+    let ended = [S::Denied, S::Cancelled, S::Succeeded, S::Failed].map(|state| released(state.name(), state, 0));
+    let page = OutboxRow { released_at: at(0), ..outbox_row("page", Order::Page(page("page", &incident("one"), 1))) };
+    let others = [released("young", S::Succeeded, 2), OutboxRow { state: S::Succeeded, ..page }];
+    let all = stay.iter().chain(&ended).chain(&others).cloned().collect();
+    Writer::new(store).write(|c| c.outbox = all).unwrap();
+    assert_eq!(retained(store, 31 * DAY, folder.path()).emits, 4);
+    for row in &ended {
+        assert_eq!((store.outbox_get(row.key).unwrap(), store.outbox_of(row.order.id()).unwrap()), (None, None));
+    }
+    for row in stay.iter().chain(&others) {
+        assert_eq!(store.outbox_get(row.key).unwrap(), Some((0, row.clone())));
+    }
+    assert_eq!(retained(store, 33 * DAY, folder.path()).emits, 1);
 }
 
 pub(super) fn to_retain_twice_changes_nothing(bench: &Bench) {

@@ -21,8 +21,8 @@ use self::tables::{RuleSet, Tables};
 use crate::archive::Anchor;
 use crate::rules::refused;
 use crate::{
-    Audit, Batch, Claim, Counts, DeadLetter, Halt, HaltScope, InboxPlace, IncidentFilter, OutboxMove, Position,
-    Published, Recovered, Result, Retained, Retention, RunFilter, ShardImage, Store,
+    Audit, Batch, Claim, Counts, DeadLetter, DueLimits, Halt, HaltScope, InboxPlace, IncidentFilter, OutboxMove,
+    Position, Published, Recovered, Result, Retained, Retention, RunFilter, ShardImage, Store,
 };
 
 /// A store in memory.
@@ -85,8 +85,8 @@ impl Store for MemoryStore {
     fn inbox_read(&self, shard: u32, lane: Lane, from: u64, limit: usize) -> Result<Vec<InboxRow>> {
         self.tables().inbox.read(shard, lane, from, limit)
     }
-    fn outbox_due(&self, shards: &[u32], now: Timestamp, pages: usize, runs: usize) -> Result<Vec<(u32, OutboxRow)>> {
-        Ok(self.tables().outbox.due(shards, now, pages, runs))
+    fn outbox_due(&self, shards: &[u32], now: Timestamp, most: DueLimits) -> Result<Vec<(u32, OutboxRow)>> {
+        Ok(self.tables().outbox.due(shards, now, most))
     }
     fn outbox_list(&self, states: &[OutboxState], limit: usize) -> Result<Vec<OutboxRow>> {
         Ok(self.tables().outbox.list(states, limit))

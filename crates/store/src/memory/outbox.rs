@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use paramedic_model::{Id, Order, OutboxRow, OutboxState, Timestamp};
 
+use crate::DueLimits;
 use crate::rules::withdrawn;
 
 /// Rows by key.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Outbox {
     rows: BTreeMap<Id, Placed>,
-    /// Key of the newest row of a run or a page.
+    /// Key of the newest row of a run, a page or an event.
     of: BTreeMap<Id, Id>,
     /// Keys of rows that a dispatcher still has to look at.
     live: BTreeSet<Id>,
@@ -76,17 +77,16 @@ impl Outbox {
         self.of.get(&order).and_then(|key| self.get(*key)).map(|(_, row)| row)
     }
 
-    /// Pages first; by `not_before`, then release, then place.
-    pub(super) fn due(&self, shards: &[u32], now: Timestamp, pages: usize, runs: usize) -> Vec<(u32, OutboxRow)> {
+    /// Pages first, events last; by `not_before`, then release, then place.
+    pub(super) fn due(&self, shards: &[u32], now: Timestamp, most: DueLimits) -> Vec<(u32, OutboxRow)> {
         let due = |placed: &&Placed| {
             shards.contains(&placed.shard) && placed.row.not_before.is_none_or(|not_before| not_before <= now)
         };
         let mut found: Vec<&Placed> = self.live.iter().filter_map(|key| self.rows.get(key)).filter(due).collect();
         found.sort_by_key(|placed| (placed.row.not_before, placed.row.released_at, placed.place));
-        let (of_pages, of_runs): (Vec<&Placed>, Vec<&Placed>) =
-            found.into_iter().partition(|placed| matches!(placed.row.order, Order::Page(_)));
-        let first = of_pages.into_iter().take(pages).chain(of_runs.into_iter().take(runs));
-        first.map(|placed| (placed.shard, placed.row.clone())).collect()
+        let kinds = [("page", most.pages), ("run", most.runs), ("emit", most.emits)];
+        let of = |(kind, most)| found.iter().filter(move |placed| placed.row.order.kind() == kind).take(most);
+        kinds.into_iter().flat_map(of).map(|placed| (placed.shard, placed.row.clone())).collect()
     }
 
     /// The rows of an incident, in the order in which they were added.
@@ -107,6 +107,18 @@ impl Outbox {
         }
     }
 
+    /// Lets go of events that have ended and were released before then.
+    pub(super) fn forget_emits(&mut self, before: Timestamp) -> u64 {
+        use OutboxState as S;
+        let ended = |row: &OutboxRow| matches!(row.state, S::Denied | S::Cancelled | S::Succeeded | S::Failed);
+        let is_old = |row: &OutboxRow| matches!(row.order, Order::Emit(_)) && ended(row) && row.released_at < before;
+        let gone: Vec<Id> = self.rows.values().map(|p| &p.row).filter(|row| is_old(row)).map(|row| row.key).collect();
+        for placed in gone.iter().filter_map(|key| self.rows.remove(key)) {
+            self.of.remove(&placed.row.order.id());
+        }
+        gone.len() as u64
+    }
+
     /// Oldest release first; of two released at once, the one that was added first.
     pub(super) fn list(&self, states: &[OutboxState], limit: usize) -> Vec<OutboxRow> {
         let mut found: Vec<_> = self.rows.values().filter(|r| states.contains(&r.row.state)).collect();
@@ -123,7 +135,7 @@ impl Outbox {
                     && matches!(row.state, S::Started | S::Accepted | S::Unknown)
                     && !(row.state == S::Unknown && paramedic_model::faults::planted("slot_freed_on_unknown"))
             }
-            Order::Page(_) => false,
+            Order::Page(_) | Order::Emit(_) => false,
         })
     }
 

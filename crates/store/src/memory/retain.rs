@@ -21,6 +21,7 @@ impl Tables {
             dead_letters: self.drop_dead_letters(before(keep.dead_letters)),
             inbox: self.drop_inbox(journal),
             journal: self.drop_journal(journal),
+            emits: self.outbox.forget_emits(journal),
             ..Retained::default()
         };
         // Incidents before history: with the record goes what keeps its history.

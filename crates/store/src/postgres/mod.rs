@@ -45,8 +45,8 @@ use self::transaction::{ANSWER, PATIENT, Tx, Work};
 use crate::archive::Anchor;
 use crate::rules::refused;
 use crate::{
-    Audit, Batch, Claim, Counts, DeadLetter, Halt, HaltScope, InboxPlace, IncidentFilter, OutboxMove, Position,
-    Published, Recovered, Result, Retained, Retention, RunFilter, ShardImage, Store,
+    Audit, Batch, Claim, Counts, DeadLetter, DueLimits, Halt, HaltScope, InboxPlace, IncidentFilter, OutboxMove,
+    Position, Published, Recovered, Result, Retained, Retention, RunFilter, ShardImage, Store,
 };
 
 /// A store in a PostgreSQL database.
@@ -147,8 +147,8 @@ impl Store for PostgresStore {
     fn inbox_pause(&self) -> Span {
         Span::from_millis(25)
     }
-    fn outbox_due(&self, shards: &[u32], now: Timestamp, pages: usize, runs: usize) -> Result<Vec<(u32, OutboxRow)>> {
-        self.read("outbox", async |tx| outbox::due(tx, shards, now, pages, runs).await)
+    fn outbox_due(&self, shards: &[u32], now: Timestamp, most: DueLimits) -> Result<Vec<(u32, OutboxRow)>> {
+        self.read("outbox", async |tx| outbox::due(tx, shards, now, most).await)
     }
     fn outbox_list(&self, states: &[OutboxState], limit: usize) -> Result<Vec<OutboxRow>> {
         self.read("outbox", async |tx| outbox::list(tx, states, limit).await)

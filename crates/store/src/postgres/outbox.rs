@@ -10,8 +10,8 @@ use tokio_postgres::types::Json;
 use super::error::{Fault, body, column, rows, shard, uint};
 use super::transaction::{Tx, Work};
 use super::{commit, inbox, text};
-use crate::OutboxMove;
 use crate::rules::{check_fence, check_home, check_move, refused};
+use crate::{DueLimits, OutboxMove};
 
 type Result<T> = std::result::Result<T, Fault>;
 
@@ -35,13 +35,9 @@ pub(super) fn works<'a>(owner: u32, new: &[OutboxRow], changed: &[OutboxRow]) ->
 }
 
 fn insert<'a>(owner: u32, new: &[OutboxRow]) -> Work<'a> {
-    let kind = |row: &OutboxRow| match row.order {
-        Order::Run(_) => "run",
-        Order::Page(_) => "page",
-    };
     let target = |row: &OutboxRow| match &row.order {
         Order::Run(run) => Some(run.target.id.as_bytes().to_vec()),
-        Order::Page(_) => None,
+        Order::Page(_) | Order::Emit(_) => None,
     };
     let sql = "INSERT INTO outbox
                    (shard, key, order_id, scope, incident, kind, target, state, released_at, due, body)
@@ -56,7 +52,7 @@ fn insert<'a>(owner: u32, new: &[OutboxRow]) -> Work<'a> {
         .with(new.iter().map(|row| row.order.id().as_bytes().to_vec()).collect::<Vec<_>>())
         .with(new.iter().map(|row| text::key(&row.scope).into_owned()).collect::<Vec<_>>())
         .with(new.iter().map(|row| row.order.incident().as_bytes().to_vec()).collect::<Vec<_>>())
-        .with(new.iter().map(kind).collect::<Vec<_>>())
+        .with(new.iter().map(|row| row.order.kind()).collect::<Vec<_>>())
         .with(new.iter().map(target).collect::<Vec<_>>())
         .with(new.iter().map(|row| row.state.name()).collect::<Vec<_>>())
         .with(new.iter().map(|row| row.released_at.as_nanos()).collect::<Vec<_>>())
@@ -127,14 +123,8 @@ pub(super) async fn list(tx: &Tx<'_>, states: &[OutboxState], limit: usize) -> R
     bodies(&tx.ask(vec![Work::new(sql).with(names).with(rows(limit))]).await?)
 }
 
-/// Pages first; by `not_before`, then release, then place. Shard by shard, as the index has them.
-pub(super) async fn due(
-    tx: &Tx<'_>,
-    shards: &[u32],
-    now: Timestamp,
-    pages: usize,
-    runs: usize,
-) -> Result<Vec<(u32, OutboxRow)>> {
+/// Pages first, events last; by `not_before`, then release, then place. Shard by shard, as the index has them.
+pub(super) async fn due(tx: &Tx<'_>, shards: &[u32], now: Timestamp, most: DueLimits) -> Result<Vec<(u32, OutboxRow)>> {
     let sql = "SELECT o.shard, o.body FROM (SELECT DISTINCT shard FROM unnest($2::bigint[]) AS u (shard)) AS s
                CROSS JOIN LATERAL (
                    SELECT shard, due, released_at, place, body FROM outbox
@@ -146,7 +136,7 @@ pub(super) async fn due(
         let shards: Vec<i64> = shards.iter().map(|shard| i64::from(*shard)).collect();
         Work::new(sql).with(kind).with(shards).with(now.as_nanos()).with(rows(limit))
     };
-    let found = tx.ask(vec![of("page", pages), of("run", runs)]).await?;
+    let found = tx.ask(vec![of("page", most.pages), of("run", most.runs), of("emit", most.emits)]).await?;
     found.iter().flatten().map(|row| Ok((shard(CONTEXT, row, 0)?, body(CONTEXT, row, 1)?))).collect()
 }
 

@@ -37,6 +37,7 @@ pub(super) fn step(store: &PostgresStore, keep: &Retention, now: Timestamp, arch
         dead_letters: drop(DEAD_LETTERS, letters, LARGE_ROWS)?,
         inbox: drop(INBOX, journal, LARGE_ROWS)?,
         journal: drop(JOURNAL, journal, ROWS)?,
+        emits: drop(EMITS, journal, LARGE_ROWS)?,
         ..Retained::default()
     };
     // Incidents before history: with the record goes what keeps its history.
@@ -56,6 +57,13 @@ pub(super) fn step(store: &PostgresStore, keep: &Retention, now: Timestamp, arch
 const DEAD_LETTERS: &str = "WITH gone AS (
     DELETE FROM dead_letters WHERE place = ANY(ARRAY(
         SELECT place FROM dead_letters WHERE at < $1 ORDER BY at LIMIT $2)) RETURNING 1
+) SELECT count(*) FROM gone";
+
+/// Events that have ended. What was decided about them is in history.
+const EMITS: &str = "WITH gone AS (
+    DELETE FROM outbox WHERE place = ANY(ARRAY(
+        SELECT place FROM outbox WHERE state IN ('denied', 'cancelled', 'succeeded', 'failed')
+        AND released_at < $1 AND kind = 'emit' LIMIT $2)) RETURNING 1
 ) SELECT count(*) FROM gone";
 
 /// The beginnings of the lanes: rows that were taken, up to the first that is young.

@@ -38,8 +38,8 @@ use self::error::At;
 use crate::archive::Anchor;
 use crate::rules::refused;
 use crate::{
-    Audit, Batch, Claim, Counts, DeadLetter, Halt, HaltScope, InboxPlace, IncidentFilter, OutboxMove, Position,
-    Published, Recovered, Result, Retained, Retention, RunFilter, ShardImage, Store,
+    Audit, Batch, Claim, Counts, DeadLetter, DueLimits, Halt, HaltScope, InboxPlace, IncidentFilter, OutboxMove,
+    Position, Published, Recovered, Result, Retained, Retention, RunFilter, ShardImage, Store,
 };
 
 /// A store in one SQLite file, or in memory.
@@ -154,8 +154,8 @@ impl Store for SqliteStore {
     fn inbox_read(&self, shard: u32, lane: Lane, from: u64, limit: usize) -> Result<Vec<InboxRow>> {
         self.read("inbox", |tx| inbox::read(tx, shard, lane, from, limit))
     }
-    fn outbox_due(&self, shards: &[u32], now: Timestamp, pages: usize, runs: usize) -> Result<Vec<(u32, OutboxRow)>> {
-        self.read("outbox", |tx| outbox::due(tx, shards, now, pages, runs))
+    fn outbox_due(&self, shards: &[u32], now: Timestamp, most: DueLimits) -> Result<Vec<(u32, OutboxRow)>> {
+        self.read("outbox", |tx| outbox::due(tx, shards, now, most))
     }
     fn outbox_list(&self, states: &[OutboxState], limit: usize) -> Result<Vec<OutboxRow>> {
         self.read("outbox", |tx| outbox::list(tx, states, limit))

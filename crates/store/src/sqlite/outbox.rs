@@ -8,7 +8,7 @@ use super::error::{At, json, parse, rows};
 use super::read::{list as bodies, one};
 use super::{commit, inbox};
 use crate::rules::{check_home, check_move, withdrawn};
-use crate::{OutboxMove, Result};
+use crate::{DueLimits, OutboxMove, Result};
 
 const CONTEXT: &str = "outbox";
 
@@ -21,9 +21,9 @@ pub(super) fn add(tx: &Connection, shard: u32, new: &[OutboxRow]) -> Result<()> 
         )
         .at(CONTEXT)?;
     for row in new {
-        let (kind, target) = match &row.order {
-            Order::Run(run) => ("run", Some(run.target.id)),
-            Order::Page(_) => ("page", None),
+        let target = match &row.order {
+            Order::Run(run) => Some(run.target.id),
+            Order::Page(_) | Order::Emit(_) => None,
         };
         insert
             .execute(params![
@@ -31,7 +31,7 @@ pub(super) fn add(tx: &Connection, shard: u32, new: &[OutboxRow]) -> Result<()> 
                 row.order.id().as_bytes(),
                 row.scope,
                 row.order.incident().as_bytes(),
-                kind,
+                row.order.kind(),
                 target.as_ref().map(Id::as_bytes),
                 row.state.name(),
                 row.released_at.as_nanos(),
@@ -90,16 +90,11 @@ pub(super) fn list(tx: &Connection, states: &[OutboxState], limit: usize) -> Res
     bodies(tx, CONTEXT, &sql, params_from_iter(values))
 }
 
-/// Pages first; by `not_before`, then release, then place.
-pub(super) fn due(
-    tx: &Connection,
-    shards: &[u32],
-    now: Timestamp,
-    pages: usize,
-    runs: usize,
-) -> Result<Vec<(u32, OutboxRow)>> {
-    let mut out = due_of(tx, "page", shards, now, pages)?;
-    out.extend(due_of(tx, "run", shards, now, runs)?);
+/// Pages first, events last; by `not_before`, then release, then place.
+pub(super) fn due(tx: &Connection, shards: &[u32], now: Timestamp, most: DueLimits) -> Result<Vec<(u32, OutboxRow)>> {
+    let mut out = due_of(tx, "page", shards, now, most.pages)?;
+    out.extend(due_of(tx, "run", shards, now, most.runs)?);
+    out.extend(due_of(tx, "emit", shards, now, most.emits)?);
     Ok(out)
 }
 

@@ -38,6 +38,7 @@ pub(super) fn step(store: &SqliteStore, keep: &Retention, now: Timestamp, archiv
         dead_letters: store.write(CONTEXT, |tx| drop_dead_letters(tx, letters))?,
         inbox: store.write(CONTEXT, |tx| drop_inbox(tx, journal))?,
         journal: store.write(CONTEXT, |tx| drop_journal(tx, journal))?,
+        emits: store.write(CONTEXT, |tx| drop_emits(tx, journal))?,
         ..Retained::default()
     };
     // Incidents before history: with the record goes what keeps its history.
@@ -57,6 +58,15 @@ pub(super) fn step(store: &SqliteStore, keep: &Retention, now: Timestamp, archiv
 fn drop_dead_letters(tx: &Connection, before: i64) -> Result<u64> {
     let sql =
         "DELETE FROM dead_letters WHERE place IN (SELECT place FROM dead_letters WHERE at < ?1 ORDER BY at LIMIT ?2)";
+    let gone = tx.prepare_cached(sql).at(CONTEXT)?.execute(params![before, rows(LARGE_ROWS)]).at(CONTEXT)?;
+    Ok(count(gone))
+}
+
+/// Events that have ended. What was decided about them is in history.
+fn drop_emits(tx: &Connection, before: i64) -> Result<u64> {
+    let sql = "DELETE FROM outbox WHERE place IN (
+                   SELECT place FROM outbox WHERE state IN ('denied', 'cancelled', 'succeeded', 'failed')
+                   AND released_at < ?1 AND kind = 'emit' LIMIT ?2)";
     let gone = tx.prepare_cached(sql).at(CONTEXT)?.execute(params![before, rows(LARGE_ROWS)]).at(CONTEXT)?;
     Ok(count(gone))
 }

@@ -14,7 +14,7 @@ use crate::decision::{Decided, Decision, Mark, Step};
 use crate::state::State;
 use crate::step::{Engine, Input, Limits};
 
-const STEPS: usize = 22;
+const STEPS: usize = 25;
 const MARKS: usize = 15;
 
 /// A number for each kind of decision: a new kind does not compile without one, and is then missed by the test.
@@ -43,6 +43,9 @@ fn kind(decision: &Decision) -> usize {
             Step::Operator { .. } => 19,
             Step::RuleContributes { .. } => 20,
             Step::Suppressed { .. } => 21,
+            Step::EmitDecided { .. } => 22,
+            Step::EmitReported { .. } => 23,
+            Step::Noted { .. } => 24,
         },
         Decision::Mark(mark) => {
             STEPS

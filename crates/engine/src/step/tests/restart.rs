@@ -5,8 +5,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use paramedic_model::{
-    CiRef, CloseCode, CmdbDelta, Digest, InboxBody, Kind, Measure, NewInbox, OperatorAct, OwnedEvent, PageReport,
-    Relation, RunReport, RunState, Severity, Span, Status, Timestamp,
+    CiRef, CloseCode, CmdbDelta, Digest, EmitReport, InboxBody, Kind, Measure, NewInbox, OperatorAct, OwnedEvent,
+    PageReport, Relation, RunReport, RunState, Severity, Span, Status, Timestamp,
 };
 use paramedic_rulebook::{
     CiFilter, Clear, Comparison, Measured, Member, Pattern, RuleSet, Template, TemplatePart, Together,
@@ -54,6 +54,8 @@ const RICH: &str = "
     clear: |
       event.type == \"disk\" && event.value < 50
     incident: { summary: fills, key: [event.labels.site], impact: low, close_after: 3m }
+    then: |
+      incident.note(`${event.ci} at ${event.value}`);
   - rule: falls
     when: |
       event.type == \"down\"
@@ -67,6 +69,9 @@ const RICH: &str = "
     remedy:
       - playbook: grow
         verify: { within: 1m }
+    emit: { topic: derived, type: site.down, severity: = event.severity, labels: { site: = event.labels.site } }
+    then: |
+      if event.ci == \"web-2\" { emit(\"derived\", #{ type: \"second\" }); }
 ";
 
 /// Rules that wait: what for, [`random_sets`] says.
@@ -261,6 +266,7 @@ enum What {
     Down { ci: usize, site: usize, ended: bool, severity: usize, back: i64, began: Option<i64>, id: Option<u8> },
     Report { pick: usize, state: usize, back: i64 },
     PageTaken { pick: usize, delivered: bool },
+    EmitGivenUp { pick: usize, denied: bool },
     Ack(usize),
     Resolve(usize),
     Approve(usize),
@@ -290,6 +296,7 @@ fn what() -> impl Strategy<Value = What> {
         ),
         6 => (any::<usize>(), 0usize..7, 0i64..30).prop_map(|(pick, state, back)| What::Report { pick, state, back }),
         2 => (any::<usize>(), any::<bool>()).prop_map(|(pick, delivered)| What::PageTaken { pick, delivered }),
+        1 => (any::<usize>(), any::<bool>()).prop_map(|(pick, denied)| What::EmitGivenUp { pick, denied }),
         1 => any::<usize>().prop_map(What::Ack),
         1 => any::<usize>().prop_map(What::Resolve),
         2 => any::<usize>().prop_map(What::Approve),
@@ -402,6 +409,11 @@ pub(super) fn happens(
         What::PageTaken { pick, delivered } => incident(*pick).map(|incident| {
             let page = paramedic_model::Page::id_of(incident, "escalate/0", 0, "desk");
             InboxBody::PageReported(PageReport { page, incident, delivered: *delivered, message: String::new() })
+        }),
+        What::EmitGivenUp { pick, denied } => incident(*pick).map(|incident| {
+            let emit = paramedic_model::Emit::id_of(incident, "emit/0", "derived");
+            let (topic, message) = ("derived".to_owned(), "too large".to_owned());
+            InboxBody::EmitReported(EmitReport { emit, incident, topic, denied: *denied, message })
         }),
         What::Ack(pick) => act(incident(*pick).map(|incident| OperatorAct::Acknowledge { incident })),
         What::Resolve(pick) => act(incident(*pick).map(|incident| OperatorAct::Resolve {

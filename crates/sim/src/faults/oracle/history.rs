@@ -19,8 +19,26 @@ pub(super) fn check(world: &mut World) {
     for scope in world.monitor.scopes().iter().cloned().chain(own) {
         let rows = world.store.history_of_scope(&scope, 1, 1_000_000).unwrap_or_default();
         scope_history(&scope, &rows, &mut wrong);
+        emits(world, &rows, &mut wrong);
     }
     wrong.into_iter().for_each(|(oracle, what)| world.wrong(oracle, what));
+}
+
+/// Each event is decided once, and goes through the outbox.
+fn emits(world: &World, rows: &[HistoryRow], wrong: &mut Vec<(&'static str, String)>) {
+    let mut known = BTreeSet::new();
+    let decided = rows.iter().filter(|row| row.step == "emit_decided").filter_map(|row| {
+        let id = row.data.get("emit")?.get("id")?.as_str()?.parse::<Id>().ok()?;
+        Some((row, id))
+    });
+    for (row, id) in decided {
+        if !known.insert(id) {
+            wrong.push(("an event is decided once", format!("{id}, again by {}", row.input)));
+        }
+        if !world.store.outbox_of(id).is_ok_and(|found| found.is_some()) {
+            wrong.push(("an event that is decided is in the outbox", id.to_string()));
+        }
+    }
 }
 
 /// What a scope's rows tell about its timers.

@@ -7,7 +7,7 @@ use rusqlite::{Connection, params};
 use serde_json::to_string;
 
 use super::*;
-use crate::{Claim, Published};
+use crate::{Claim, DueLimits, Published};
 
 fn message(name: &str) -> NewInbox {
     let message = RawMessage { source: "hook".into(), headers: <_>::default(), body: "e30=".into() };
@@ -131,7 +131,7 @@ fn a_store_of_schema_1_is_brought_up_to_date_and_all_is_there() {
     assert_eq!(store.scope_home("default").unwrap(), Some(0));
     assert_eq!(store.scope_home("webhook:hook").unwrap(), Some(0), "its messages stay in order");
     let due = |now| {
-        let due = store.outbox_due(&[0], now, 9, 9).unwrap();
+        let due = store.outbox_due(&[0], now, DueLimits { pages: 9, runs: 9, emits: 9 }).unwrap();
         due.into_iter().map(|(shard, row)| (shard, row.order.id())).collect::<Vec<_>>()
     };
     assert_eq!(due(at(11)), [(0, id("goes"))]);
