@@ -294,7 +294,7 @@ pub(crate) struct ReplayArgs {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) threads: u16,
     /// Events a batch
-    #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 250, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) batch: u32,
     /// Repeat a live history from its sources and its journal, and compare the digests
     #[arg(long)]

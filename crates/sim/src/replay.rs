@@ -70,7 +70,7 @@ pub struct ReplayOptions {
 }
 
 impl ReplayOptions {
-    /// One thread, batches of 5,000, no CMDB, runs that work, scope `default`, source `replay`.
+    /// One thread, batches of 250 (what a larger one decides does not stay in the processor's memory), no CMDB, runs that work, scope `default`, source `replay`.
     pub fn new(format: &'static Format) -> Self {
         Self {
             format,
@@ -79,7 +79,7 @@ impl ReplayOptions {
             sort_by_time: false,
             runs: RunsBehave::Ok,
             threads: 1,
-            batch: 5_000,
+            batch: 250,
             cmdb: None,
             limits: Limits::default(),
             differences: 10_000,
