@@ -6,6 +6,7 @@ use paramedic_model::Grants;
 use paramedic_rulebook::{
     Analysis, Diagnostic, Evaluator, Gravity, HowFound, IndexedCondition, RuleSet, Verdict, analyse,
 };
+use paramedic_sim::check_scenarios;
 use serde_json::{Value, json};
 
 use crate::args::{CheckArgs, Format};
@@ -16,7 +17,10 @@ pub(crate) fn check(args: &CheckArgs) -> Outcome {
     let loaded = rules::load(&files, &Grants::AsAsked);
     let set = loaded.set.map(Arc::new);
     let analysis = set.as_ref().map(analyse);
-    let diagnostics = all_of(loaded.diagnostics, analysis.as_ref());
+    let mut diagnostics = all_of(loaded.diagnostics, analysis.as_ref());
+    for (path, text) in files.iter().filter(|(path, _)| paramedic_runtime::rules::is_scenario(path)) {
+        diagnostics.extend(check_scenarios(path, text));
+    }
     let count = |level: Gravity| diagnostics.iter().filter(|d| d.level == level).count();
     let (errors, warnings) = (count(Gravity::Error), count(Gravity::Warning));
     let (rulebooks, rules, playbooks) =

@@ -162,11 +162,11 @@ fn scenarios(files: &Files) -> Result<(), Refused> {
     let set = Arc::new(load(files, &Grants::AsAsked)?);
     let mut failed = Vec::new();
     for (path, text) in files.iter().filter(|(path, _)| folder::is_scenario(path)) {
-        match run_scenarios(Arc::clone(&set), path, text) {
+        match run_scenarios(&set, path, text) {
             Ok(results) => {
                 failed.extend(results.iter().filter(|r| !r.passed).map(|result| format!("{path}: {result}")));
             }
-            Err(error) => failed.push(error.to_string()),
+            Err(errors) => failed.extend(errors.iter().map(ToString::to_string)),
         }
     }
     if failed.is_empty() { Ok(()) } else { Err(Refused::Scenarios(failed)) }

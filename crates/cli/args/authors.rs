@@ -85,6 +85,8 @@ pub(crate) enum SchemaOf {
     Site,
     /// playbooks.yaml
     Playbook,
+    /// NAME.test.yaml in a folder of rules
+    Scenario,
     /// paramedic.yaml
     Config,
     /// An event of Paramedic's own format

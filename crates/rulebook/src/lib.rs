@@ -12,6 +12,7 @@ pub mod load;
 mod lookups;
 mod read;
 pub mod rules;
+pub mod scenario;
 pub mod schema;
 pub mod scope;
 mod script;
