@@ -3,7 +3,7 @@
 //! about the changed event, does match.
 
 mod conditions;
-mod field;
+pub(crate) mod field;
 mod reach;
 mod search;
 mod split;
