@@ -3,6 +3,7 @@
 
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput, Tag};
 
+use super::syntax::{self, Trouble};
 use crate::diagnostics::{At, Report};
 
 /// Deepest nesting of lists and maps.
@@ -177,7 +178,7 @@ impl<'s> Builder<'s, '_, '_> {
                 self.report.error(
                     key.at,
                     message,
-                    Some("keep one of the two".to_owned()),
+                    Some("keep one of the two; where another item of a list begins, it begins with `- `".to_owned()),
                 );
                 continue;
             }
@@ -202,25 +203,11 @@ impl<'s> Builder<'s, '_, '_> {
 
     fn syntax_error(&mut self, error: &ScanError) {
         let at = At { line: error.marker().line().max(1), column: error.marker().col() + 1 };
-        let line = self.report.line(at.line);
-        let info = error.info();
-        if info.contains("unknown anchor") {
+        if error.info().contains("unknown anchor") {
             return self.anchors(at);
         }
-        let help = if info.contains("mapping values") {
-            Some("a value that holds `: ` stands in quotes or in a block: `when: |`, and the text indented below it")
-        } else if info.contains("flow") && line.contains('[') {
-            Some(
-                "an expression with brackets, commas or braces does not fit in a [list]; write each on a line of its own, after `- `",
-            )
-        } else if line.contains('\t') {
-            Some("indent with blanks; YAML takes no tabs")
-        } else if info.contains("escape") {
-            Some("in double quotes a backslash is written twice; in single quotes once")
-        } else {
-            None
-        };
-        self.report.error(at, format!("this is no YAML: {info}"), help.map(str::to_owned));
+        let Trouble { at, message, help } = syntax::trouble(self.report, error.info(), at);
+        self.report.error(at, format!("this is no YAML: {message}"), help);
     }
 }
 

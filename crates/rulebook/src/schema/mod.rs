@@ -119,6 +119,16 @@ fn words(without: &[Word]) -> Map<String, Value> {
     all
 }
 
+/// What has a key, among what stands in one file with something else that has it not.
+pub(crate) fn owners(key: &str, beside: &str) -> Vec<&'static str> {
+    let mut all = words(LATER);
+    let first_of_scenarios = OWNERS.iter().position(|(name, _)| *name == "scenario").unwrap_or(OWNERS.len());
+    let (rules, scenarios) = OWNERS.split_at(first_of_scenarios);
+    let file = if scenarios.iter().any(|(_, owner)| *owner == beside) { scenarios } else { rules };
+    let mut has = |name: &str| all.get_mut(name).and_then(keys_of).is_some_and(|keys| keys.contains_key(key));
+    file.iter().filter(|(name, _)| has(name)).map(|(_, owner)| *owner).collect()
+}
+
 /// The keys of a definition, which may be for one of two forms.
 fn keys_of(definition: &mut Value) -> Option<&mut Map<String, Value>> {
     let forms = ["/properties", "/then/properties", "/else/properties"];
