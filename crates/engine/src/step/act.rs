@@ -13,19 +13,7 @@ impl Cx<'_> {
             OperatorAct::Resolve { incident, code, notes } => {
                 self.finish(*incident, &who, *code, notes.clone(), None);
             }
-            OperatorAct::Approve { run } => {
-                if !self.is_proposed(*run) {
-                    return self.ignore("not proposed");
-                }
-                self.stop_waiting_for_approval(*run);
-                self.step(Step::RunReleased { run: *run, by: by.to_owned() }, &who, "approved");
-                let incident = self.state.runs.get(run).map(|r| r.incident);
-                if let Some(id) = incident
-                    && self.state.incidents.get(&id).is_some_and(|i| i.state == IncidentState::New)
-                {
-                    self.move_to(id, IncidentMove::Start, &who, "a remedy is under way".to_owned(), None);
-                }
-            }
+            OperatorAct::Approve { run } => self.approve(*run, by, &who),
             OperatorAct::Reject { run, reason } => {
                 if !self.is_proposed(*run) {
                     return self.ignore("not proposed");
@@ -52,6 +40,26 @@ impl Cx<'_> {
     fn operator(&mut self, act: &str, by: &str, why: &str, run: Option<Id>, rewind: Option<Rewind>) {
         let step = Step::Operator { act: act.to_owned(), by: by.to_owned(), why: why.to_owned(), run, rewind };
         self.step(step, &format!("person:{by}"), why);
+    }
+
+    /// The run may go. Who says so is at work on the incident: that acknowledges it, where nobody has yet.
+    fn approve(&mut self, run: Id, by: &str, who: &str) {
+        if !self.is_proposed(run) {
+            return self.ignore("not proposed");
+        }
+        self.stop_waiting_for_approval(run);
+        self.step(Step::RunReleased { run, by: by.to_owned() }, who, "approved");
+        let incident = self.state.runs.get(&run).and_then(|r| self.state.incidents.get(&r.incident));
+        let Some((id, state, acknowledged)) = incident.map(|i| (i.id, i.state, i.acknowledged.is_some())) else {
+            return;
+        };
+        if !acknowledged {
+            self.step(Step::Acknowledged { incident: id, by: by.to_owned() }, who, "approved a run");
+            self.stop_unacknowledged(id);
+        }
+        if state == IncidentState::New {
+            self.move_to(id, IncidentMove::Start, who, "a remedy is under way".to_owned(), None);
+        }
     }
 
     fn acknowledge(&mut self, id: Id, by: &str, who: &str) {
