@@ -139,9 +139,15 @@ fn junit_has_a_suite_a_file_and_says_what_failed() {
     assert_eq!(out.status.code(), Some(2), "{}", text(&out));
     let said = text(&out);
     assert!(
-        said.contains("rules/fire.test.yaml:4:5: scenario \"fire\"") && said.contains("1 passed, 1 failed"),
+        said.contains("rules/fire.test.yaml:4:5: error: a step has no key `evnt`\n  |     evnt: {}\n  |     ^\n  help: did you mean `event`?")
+            && said.contains("rules/fire.test.yaml:3:5: error: nothing happens in this step")
+            && said.contains("2 problems in 1 files of scenarios")
+            && said.contains("1 passed, 1 failed"),
         "{said}"
     );
+    let checked = paramedic(folder.path(), &["check", "rules"]);
+    assert_eq!(checked.status.code(), Some(1), "{}", text(&checked));
+    assert!(text(&checked).contains("rules/fire.test.yaml:4:5: error: a step has no key `evnt`"), "{}", text(&checked));
     let xml = std::fs::read_to_string(folder.path().join("report.xml")).unwrap();
     assert!(xml.contains("errors=\"1\"") && xml.contains("<error message="), "{xml}");
 }

@@ -100,6 +100,13 @@ fn a_proposed_run_leaves_only_when_a_person_approves_it() {
     for word in ["halt", "grant", "age", "concurrency", "allow", "requests sent 1"] {
         assert!(shown.contains(word), "{word}: {shown}");
     }
+    let told = well(&engine.cli(&["explain", &id(&one)]));
+    let places =
+        ["it waits for approval", "run_released", "guard halt says allow", "succeeded"].map(|what| told.find(what));
+    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "in the order of time: {told}");
+    let of_host = |i: &Value| i["about"] == "host-1";
+    let incident = engine.incidents("").into_iter().find(of_host).unwrap();
+    assert!(incident["acknowledged"].to_string().contains("ann"), "who approves is at work: {incident}");
     let sent = world.received("/clean-disk");
     assert_eq!(sent.len(), 1);
     assert!(sent[0].body().contains("host-1"));

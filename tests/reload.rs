@@ -73,11 +73,24 @@ fn a_changed_folder_is_taken_over_when_it_is_well_and_only_then() {
     eventually("it is refused", SOON, || (reloads(&engine, "errors") == 1.0).then_some(()));
     let log = engine.log_text();
     assert!(log.contains("versioned.yaml:7") && log.contains("nothing was published"), "{log}");
+    let status = engine.get("/api/v1/status");
+    let refused = &status["rules_refused"];
+    assert_eq!(
+        (&refused["by"], &refused["result"], &refused["problems"]),
+        (&"folder".into(), &"errors".into(), &2.into())
+    );
+    assert!(
+        refused["problem"].as_str().unwrap().contains("versioned.yaml:7") && refused["at"].is_string(),
+        "{refused}"
+    );
+    let said = text(&engine.cli(&["status"]));
+    assert!(said.contains("RULES REFUSED") && said.contains(&format!("{} stays in force", &second[..12])), "{said}");
     assert_eq!((in_force(&engine), opens(&engine, "host-3").as_str()), (second, "version 2"));
 
     write(&world, "versioned.yaml", &versioned(3));
     eventually("it is mended", SOON, || (reloads(&engine, "published") == 2.0).then_some(()));
     assert_eq!(reloads(&engine, "errors"), 1.0, "what is refused is told once");
+    assert!(engine.get("/api/v1/status")["rules_refused"].is_null());
     eventually("the mended rules", SOON, || {
         let id = format!("host-{}", reloads(&engine, "published") + engine.incidents("").len() as f64);
         (opens(&engine, &id) == "version 3").then_some(())

@@ -21,6 +21,13 @@ fn yaml(text: &str) -> Value {
     serde_yaml::from_str(text).unwrap_or_else(|e| panic!("{e}\n{text}"))
 }
 
+/// Each document of a file.
+fn documents(text: &str) -> Vec<Value> {
+    serde_yaml::Deserializer::from_str(text)
+        .map(|document| serde::Deserialize::deserialize(document).unwrap_or_else(|e| panic!("{e}\n{text}")))
+        .collect()
+}
+
 /// What keeps a file from being valid.
 fn wrong(schema: &Validator, file: &Value) -> Vec<String> {
     schema.iter_errors(file).map(|e| format!("{}: {e}", e.instance_path())).collect()
@@ -73,25 +80,31 @@ fn kind(path: &str) -> Option<&'static str> {
         "site.yaml" => Some("site"),
         "paramedic.yaml" => Some("config"),
         "cmdb.yaml" => None,
-        _ if name.ends_with(".test.yaml") || !name.ends_with(".yaml") => None,
+        _ if name.ends_with(".test.yaml") => Some("scenario"),
+        _ if !name.ends_with(".yaml") => None,
         _ => Some("rulebook"),
     }
 }
 
 #[test]
 fn every_shipped_file_is_valid() {
-    let kinds = ["rulebook", "site", "playbook", "config", "event"];
+    let kinds = ["rulebook", "site", "playbook", "config", "event", "scenario"];
     let (schemas, any) = (kinds.map(|of| (of, schema(of))), schema("rules"));
     let mut seen = std::collections::BTreeMap::new();
     for (kind, name, text) in shipped() {
         let (_, schema) = schemas.iter().find(|(of, _)| *of == kind).unwrap();
-        assert_eq!(wrong(schema, &yaml(&text)), Vec::<String>::new(), "{name}");
-        if kind != "config" {
-            assert_eq!(wrong(&any, &yaml(&text)), Vec::<String>::new(), "{name}");
+        for document in documents(&text) {
+            assert_eq!(wrong(schema, &document), Vec::<String>::new(), "{name}");
+            if kind != "config" {
+                assert_eq!(wrong(&any, &document), Vec::<String>::new(), "{name}");
+            }
         }
         *seen.entry(kind).or_insert(0) += 1;
     }
-    assert!(seen["rulebook"] >= 10 && seen["playbook"] >= 5 && seen["config"] >= 2, "{seen:?}");
+    assert!(
+        seen["rulebook"] >= 10 && seen["playbook"] >= 5 && seen["config"] >= 2 && seen["scenario"] >= 20,
+        "{seen:?}"
+    );
     for event in events() {
         assert_eq!(wrong(&schemas[4].1, &event), Vec::<String>::new(), "{event}");
     }
@@ -167,8 +180,22 @@ functions: fn a(b) { b }
 const EVENT: &str =
     "{ type: t, ci: web-1, status: firing, severity: major, value: 3, labels: { a: 1 }, time: 2026-03-01T02:00:00Z }";
 
+const SCENARIO: &str = "scenario: a disk is cleaned
+given:
+  cis: [ { name: web-1, class: server, criticality: 2, attributes: { volume_kind: lvm } } ]
+  relations: [ { from: web-1, kind: depends_on, to: web-1 } ]
+  grants: [ { rulebook: \"*\", autonomy: auto } ]
+steps:
+  - { at: 0s, event: { type: t, ci: { host: web-1 }, severity: major, labels: { a: 1 } } }
+  - { at: 1m, run: { outcome: failed, message: no } }
+  - { at: 2m, page: delivered }
+  - { at: 3m, operator: { resolve: { by: ann, code: User error } } }
+  - at: 4m
+    expect: { incident: { state: resolved, priority: 3 }, run: { state: failed, with: { mount: /var } }, pages: 1, ci: { name: web-1 } }
+";
+
 /// A file that is right, what of it is put in whose place, and what is wrong then.
-const BROKEN: [(&str, &str, &str, &str); 44] = [
+const BROKEN: [(&str, &str, &str, &str); 59] = [
     ("rulebook", "rulebook: r", "rulebok: r", "rulebok"),
     ("rulebook", "rulebook: r\n", "", "required"),
     ("rulebook", "may: { playbooks: [clean],", "may: { playbooks: clean,", "array"),
@@ -213,11 +240,33 @@ const BROKEN: [(&str, &str, &str, &str); 44] = [
     ("config", "max_action_age: 15m", "max_action_age: 15", "string"),
     ("event", "type: t, ", "", "type"),
     ("event", "status: firing", "status: fireing", "any of"),
+    ("scenario", "steps:", "step:", "step"),
+    ("scenario", "given:", "givn:", "givn"),
+    ("scenario", "class: server, ", "", "class"),
+    ("scenario", "criticality: 2", "criticality: 5", "5"),
+    ("scenario", "kind: depends_on", "kid: depends_on", "kid"),
+    ("scenario", "autonomy: auto", "autonomy: automatic", "automatic"),
+    ("scenario", "{ at: 2m, page: delivered }", "{ at: 2m }", "any of"),
+    ("scenario", "at: 2m", "at: 2", "string"),
+    ("scenario", "severity: major", "serverity: major", "serverity"),
+    ("scenario", "host: web-1", "hots: web-1", "any of"),
+    ("scenario", "outcome: failed", "outcome: exploded", "exploded"),
+    ("scenario", "page: delivered", "page: sent", "sent"),
+    ("scenario", "resolve:", "solve:", "solve"),
+    ("scenario", "state: resolved", "state: resolvd", "resolvd"),
+    ("scenario", "ci: { name: web-1 }", "ci: { class: server }", "name"),
 ];
 
 #[test]
 fn what_is_broken_is_not_valid() {
-    let whole = [("rulebook", RULE), ("playbook", PLAYBOOK), ("config", CONFIG), ("site", SITE), ("event", EVENT)];
+    let whole = [
+        ("rulebook", RULE),
+        ("playbook", PLAYBOOK),
+        ("config", CONFIG),
+        ("site", SITE),
+        ("event", EVENT),
+        ("scenario", SCENARIO),
+    ];
     let any = schema("rules");
     let mut missed = Vec::new();
     for (of, text) in whole {

@@ -296,6 +296,10 @@ pub(crate) struct ReplayArgs {
     /// Events a batch
     #[arg(long, default_value_t = 250, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) batch: u32,
+    /// List the incidents that are opened, the first 50 or so many: what, when, and by which line of the file
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "50",
+          conflicts_with_all = ["journal", "against"])]
+    pub(crate) list: Option<usize>,
     /// Repeat a live history from its sources and its journal, and compare the digests
     #[arg(long)]
     pub(crate) journal: bool,

@@ -7,6 +7,7 @@ use paramedic_rulebook::{
     Analysis, Diagnostic, Evaluator, Gravity, HowFound, IndexedCondition, RuleSet, Verdict, analyse,
 };
 use paramedic_runtime::{Config, Reading};
+use paramedic_sim::check_scenarios;
 use serde_json::{Value, json};
 
 use crate::args::{CheckArgs, Format};
@@ -21,7 +22,10 @@ pub(crate) fn check(args: &CheckArgs) -> Outcome {
     if let (Some(path), Some(set)) = (&args.config, &set) {
         found.extend(Reading::of(&Config::read(path)?).check(set));
     }
-    let diagnostics = all_of(found, analysis.as_ref());
+    let mut diagnostics = all_of(found, analysis.as_ref());
+    for (path, text) in files.iter().filter(|(path, _)| paramedic_runtime::rules::is_scenario(path)) {
+        diagnostics.extend(check_scenarios(path, text));
+    }
     let count = |level: Gravity| diagnostics.iter().filter(|d| d.level == level).count();
     let (errors, warnings) = (count(Gravity::Error), count(Gravity::Warning));
     let (rulebooks, rules, playbooks) =

@@ -159,6 +159,7 @@ impl Engine {
                 store: Arc::clone(&store),
                 reloads: metrics.rules_reloads.clone(),
                 seen: Mutex::new(Some(seen)),
+                refused: Mutex::new(None),
             })
         });
         let by_hand = reloader.clone().map(|reloader| Reload(Arc::new(move |by, again| reloader.reload(by, again))));
@@ -174,13 +175,16 @@ impl Engine {
         let live = Live::start(Parts { config, set, publish_again, store: Arc::clone(&store), metrics })
             .map_err(|e| anyhow!(e))?;
         let (troubles, clocks, in_force) = (live.troubles(), live.clocks(), live.in_force());
+        let taken_again = reloader.clone();
         let probe = Arc::new(move || {
             let reasons = troubles.list();
             let clocks = clocks.all();
             let clock = clocks.values().min().copied().unwrap_or(Timestamp::EPOCH);
             let by_shard = in_force.all();
             let rules = by_shard.values().next().copied().unwrap_or(digest);
-            let status = json!({"clock": clock, "clocks": clocks, "rules": rules, "rules_by_shard": by_shard});
+            let refused = taken_again.as_ref().and_then(|reloader| reloader.last_refused());
+            let status = json!({"clock": clock, "clocks": clocks, "rules": rules, "rules_by_shard": by_shard,
+                                "rules_refused": refused});
             Readiness { ready: reasons.is_empty(), reasons, status }
         });
         let routes = router(server_config, store, registry, probe);

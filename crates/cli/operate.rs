@@ -304,8 +304,21 @@ pub(crate) fn status(args: &StatusArgs) -> Outcome {
         if let Some(why) = a["recovered"]["why"].as_str() {
             out.push_str(&format!("  RECOVERED {}: see `paramedic recovered show`\n", printable(why)));
         }
+        let refused = &a["rules_refused"];
+        if refused.is_object() {
+            out.push_str(&format!(
+                "  RULES REFUSED {} by {} ({}, {} in all): {}\n  {:.12} stays in force; `paramedic rules reload` shows all\n",
+                short_time(&refused["at"]),
+                printable(text(refused, "by")),
+                text(refused, "result"),
+                refused["problems"],
+                text(refused, "problem").lines().map(printable).collect::<Vec<_>>().join("\n    "),
+                text(a, "rules")
+            ));
+        }
         for (name, value) in a.as_object().into_iter().flatten() {
-            if !["cluster", "version", "ready", "reasons", "halts", "recovered"].contains(&name.as_str()) {
+            let told = ["cluster", "version", "ready", "reasons", "halts", "recovered", "rules_refused"];
+            if !told.contains(&name.as_str()) {
                 out.push_str(&format!("{name}: {value}\n"));
             }
         }

@@ -7,15 +7,18 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use paramedic_model::{Digest, Grants};
+use paramedic_model::{Digest, Grants, Timestamp};
 use paramedic_rulebook::{Diagnostic, RuleSet};
 use paramedic_runtime::{Reading, clock, rules as folder};
 use paramedic_server::Reloaded;
 use paramedic_sim::run_scenarios;
 use paramedic_store::{Published, Store, StoreError};
 use prometheus::IntCounterVec;
+use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
+/// So many characters of a problem are kept for the status.
+const SHOWN: usize = 2_000;
 /// How often the folder is looked at. What changed is taken when two looks in a row find the same.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Between two readings that must be the same: a file that is being written is not taken half.
@@ -39,6 +42,23 @@ pub(crate) struct Reloader {
     pub(crate) reloads: IntCounterVec,
     /// What the folder held when it was last taken or refused; one attempt at a time.
     pub(crate) seen: Mutex<Option<Digest>>,
+    /// What was refused last, until the folder is well again.
+    pub(crate) refused: Mutex<Option<LastRefused>>,
+}
+
+/// That the folder was refused, for whoever asks how the engine is.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct LastRefused {
+    /// When.
+    at: Timestamp,
+    /// Who had it taken again: `folder`, `SIGHUP`, `person:NAME`.
+    by: String,
+    /// In a word.
+    result: &'static str,
+    /// The first of what is wrong; the log has all.
+    problem: String,
+    /// How many problems there are.
+    problems: usize,
 }
 
 /// Why nothing was published.
@@ -84,7 +104,20 @@ impl Reloader {
             }
         };
         self.reloads.with_label_values(&[told.result]).inc();
+        let refused = (!told.well).then(|| LastRefused {
+            at: clock::wall(),
+            by: by.to_owned(),
+            result: told.result,
+            problem: told.problems.first().map(|first| first.chars().take(SHOWN).collect()).unwrap_or_default(),
+            problems: told.problems.len(),
+        });
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = refused;
         told
+    }
+
+    /// What was refused last, if the folder has not been well since.
+    pub(crate) fn last_refused(&self) -> Option<LastRefused> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The set of these files, and whether it was not in force before.
@@ -184,11 +217,11 @@ fn scenarios(files: &Files) -> Result<(), Refused> {
     let set = Arc::new(load(files, &Grants::AsAsked)?);
     let mut failed = Vec::new();
     for (path, text) in files.iter().filter(|(path, _)| folder::is_scenario(path)) {
-        match run_scenarios(Arc::clone(&set), path, text) {
+        match run_scenarios(&set, path, text) {
             Ok(results) => {
                 failed.extend(results.iter().filter(|r| !r.passed).map(|result| format!("{path}: {result}")));
             }
-            Err(error) => failed.push(error.to_string()),
+            Err(errors) => failed.extend(errors.iter().map(ToString::to_string)),
         }
     }
     if failed.is_empty() { Ok(()) } else { Err(Refused::Scenarios(failed)) }

@@ -1,5 +1,6 @@
 //! `paramedic replay`: past events against rulebooks, or a live history once more.
 
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{BufRead, BufReader, IsTerminal as _, stdin};
 use std::path::Path;
@@ -7,8 +8,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use indicatif::{ProgressBar, ProgressStyle};
-use paramedic_model::Grants;
-use paramedic_rulebook::ScopeExpr;
+use paramedic_model::{Grants, Timestamp};
+use paramedic_rulebook::{DEFAULT_SCOPE, ScopeExpr};
+use paramedic_sim::replay::Listed;
 use paramedic_sim::{ReplayOptions, Report, RunsBehave, replay as run_replay};
 use serde::Serialize;
 
@@ -42,6 +44,7 @@ pub(crate) fn replay(args: &ReplayArgs) -> Outcome {
     options.threads = usize::from(args.threads);
     options.batch = args.batch as usize;
     options.differences = args.differences;
+    options.list = args.list;
     options.cmdb = match &args.cmdb {
         Some(path) => Some(std::fs::read_to_string(path).with_context(|| path.display().to_string())?),
         None => None,
@@ -56,7 +59,7 @@ pub(crate) fn replay(args: &ReplayArgs) -> Outcome {
     let report = report?;
     tell_undecodable(events, &report);
     tell_failed(&report);
-    print(args, &report, || human(&report))?;
+    print(args, &report, || human(&report, events))?;
     Ok(Done::Well)
 }
 
@@ -115,16 +118,24 @@ fn progress() -> ProgressBar {
     bar
 }
 
-fn human(r: &Report) -> String {
+fn human(r: &Report, events: &Path) -> String {
     let span = match (r.first_event, r.last_event) {
         (Some(first), Some(last)) => format!("{first} to {last}"),
         _ => "none".to_owned(),
     };
     let emits = if r.emits > 0 { format!("emits       {}\n", r.emits) } else { String::new() };
-    format!(
+    let some = |n: u64, what: &str| (n > 0).then(|| format!("{n} {what}"));
+    let kinds = [
+        some(r.runs_would_be, "would have been"),
+        some(r.runs_proposed, "wait for a person"),
+        some(r.runs_denied, "denied by a guard"),
+        some(r.remedies_skipped, "remedies passed over"),
+    ];
+    let kinds: String = kinds.into_iter().flatten().map(|kind| format!(", {kind}")).collect();
+    let mut out = format!(
         "events      {} ({span}), {} matched, {} undecodable\n\
          incidents   {} opened, {} resolved, {} open at the end\n\
-         runs        {}\nescalations {}\n{emits}\
+         runs        {}{kinds}\npages       {}\n{emits}\
          decisions   {}\ntook        {} ms",
         r.events,
         r.matched,
@@ -136,5 +147,40 @@ fn human(r: &Report) -> String {
         r.escalations,
         r.decisions_digest,
         r.duration_ms
+    );
+    let file = events.display().to_string();
+    for incident in r.incidents.iter().flatten() {
+        let _ = write!(out, "\n{}", listed(incident, &file));
+    }
+    if let Some(more @ 1..) = r.incidents_left_out {
+        let _ = write!(out, "\n... and {more} more (--list={} lists them)", r.incidents_opened);
+    }
+    out
+}
+
+fn listed(incident: &Listed, file: &str) -> String {
+    let about = incident.about.as_ref().map(|about| format!(" about {about}")).unwrap_or_default();
+    let scope = if incident.scope == DEFAULT_SCOPE { String::new() } else { format!("{}: ", incident.scope) };
+    let by = match (&incident.by_event, incident.armed_at) {
+        (Some(event), None) => format!("{file}:{}", event.line),
+        (Some(event), Some(armed)) => format!("{file}:{}, since {}", event.line, short(armed)),
+        (None, Some(armed)) => format!("by a timer, since {}", short(armed)),
+        (None, None) => "by no event".to_owned(),
+    };
+    let ended = incident.resolved_at.map_or_else(|| "open at the end".to_owned(), |at| format!("resolved {}", short(at)));
+    let shadow = if incident.shadow { ", would have been" } else { "" };
+    format!(
+        "{}  {scope}{}/{}{about}, priority {}{shadow}\n    {}\n    {by}; {ended}",
+        short(incident.opened_at),
+        incident.rulebook,
+        incident.rule,
+        incident.priority,
+        incident.summary
     )
+}
+
+/// An instant; on a whole second without its nine zeros.
+fn short(at: Timestamp) -> String {
+    let text = at.to_string();
+    text.strip_suffix(".000000000Z").map_or_else(|| text.clone(), |seconds| format!("{seconds}Z"))
 }

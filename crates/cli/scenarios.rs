@@ -1,12 +1,12 @@
 //! `paramedic test`: the scenarios beside rulebooks, in virtual time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use paramedic_model::Grants;
-use paramedic_rulebook::RuleSet;
-use paramedic_sim::{Coverage, Reached, ScenarioError, ScenarioResult, run_scenarios};
+use paramedic_rulebook::{Diagnostic, RuleSet};
+use paramedic_sim::{Coverage, Reached, ScenarioResult, run_scenarios};
 use serde_json::json;
 
 use crate::args::TestArgs;
@@ -18,8 +18,8 @@ mod junit;
 struct Tested {
     /// By file.
     results: Vec<(String, ScenarioResult)>,
-    /// Files that are not written as scenarios.
-    errors: Vec<ScenarioError>,
+    /// What is not written as a scenario, by file and position.
+    errors: Vec<Diagnostic>,
     coverage: Coverage,
     /// The least that was asked for.
     wanted: Option<usize>,
@@ -46,11 +46,13 @@ pub(crate) fn test(args: &TestArgs) -> Outcome {
     } else {
         print_human(&tested, args.verbose);
     }
-    for error in &tested.errors {
-        eprintln!("{error}");
+    for error in tested.errors.iter().filter(|_| !args.json) {
+        eprintln!("{error}\n");
     }
     if !tested.errors.is_empty() {
-        bail!("{} files are not written as scenarios (`paramedic test --help` shows one)", tested.errors.len());
+        let files: BTreeSet<&str> = tested.errors.iter().map(|error| error.place.file.as_str()).collect();
+        let (problems, files) = (tested.errors.len(), files.len());
+        bail!("{problems} problems in {files} files of scenarios (`paramedic test --help` shows how one is written)");
     }
     Ok(if tested.failed() > 0 || tested.too_little() { Done::Found } else { Done::Well })
 }
@@ -58,12 +60,12 @@ pub(crate) fn test(args: &TestArgs) -> Outcome {
 fn run(set: &Arc<RuleSet>, files: &BTreeMap<String, String>, wanted: Option<usize>) -> Tested {
     let (mut results, mut errors, mut reached) = (Vec::new(), Vec::new(), Reached::new());
     for (path, text) in files.iter().filter(|(path, _)| paramedic_runtime::rules::is_scenario(path)) {
-        match run_scenarios(Arc::clone(set), path, text) {
+        match run_scenarios(set, path, text) {
             Ok(of_file) => {
                 reached.extend(of_file.iter().flat_map(|r| r.reached.iter().copied()));
                 results.extend(of_file.into_iter().map(|r| (path.clone(), r)));
             }
-            Err(error) => errors.push(error),
+            Err(of_file) => errors.extend(of_file),
         }
     }
     Tested { results, errors, coverage: Coverage::of(set, &reached), wanted }
@@ -86,7 +88,7 @@ fn print_json(tested: &Tested) {
     println!(
         "{}",
         json!({
-            "passed": results.len() - failed, "failed": failed, "scenarios": results,
+            "passed": results.len() - failed, "failed": failed, "scenarios": results, "errors": tested.errors,
             "coverage": {"percent": coverage.percent(), "wanted": tested.wanted, "parts": coverage.parts,
                          "reached": coverage.reached, "missed": coverage.missed},
         })

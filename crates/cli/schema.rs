@@ -1,6 +1,7 @@
 //! `paramedic schema`: what files may say, for editors.
 
-use paramedic_rulebook::schema::{RuleFile, schema as of_rules};
+use paramedic_rulebook::schema::RuleFile;
+use paramedic_sim::scenario::schema as of_rules;
 
 use crate::args::{SchemaArgs, SchemaOf};
 use crate::{Done, Outcome};
@@ -11,6 +12,7 @@ pub(crate) fn schema(args: &SchemaArgs) -> Outcome {
         SchemaOf::Rulebook => of_rules(RuleFile::Rulebook),
         SchemaOf::Site => of_rules(RuleFile::Site),
         SchemaOf::Playbook => of_rules(RuleFile::Catalogue),
+        SchemaOf::Scenario => of_rules(RuleFile::Scenario),
         SchemaOf::Config => paramedic_runtime::config_schema(),
         SchemaOf::Event => paramedic_formats::event_schema(),
     };

@@ -14,8 +14,9 @@ use super::ApiArgs;
         the event has there, and the smallest change of the event (one field, else two) with which it\n\
         would match; such a change was tried before it is told. For a rule that matches: what follows,\n\
         and what it still waits for (`count`, `for`, other members...). Near is a rule of the event's\n\
-        type, or of one that is written almost so, or one of which all parts but one hold; --all tells\n\
-        of every rule, --rule of one.\n\n\
+        type, or of one that is written almost so, or one of which all else that is written holds, two\n\
+        parts at least; where none is, those of which anything else holds. --all tells of every rule,\n\
+        --rule of one. With --cmdb FILE rules that match are asked what they ask of the CMDB.\n\n\
         FILE holds one message a line, or is one message as a whole. One event of many:\n\n  \
         paramedic explain --rules rules --events week.jsonl --line 17\n  \
         paramedic explain EVENT-ID --rules rules --events week.jsonl --rule \"disk full\"\n  \
@@ -45,6 +46,9 @@ pub(crate) struct ExplainArgs {
     /// The source that the file's events are from, as its name in paramedic.yaml
     #[arg(long, default_value = "replay")]
     pub(crate) source: String,
+    /// Configuration items and relations (YAML): with them `about`, `only_if` and remedies are answered, too
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cmdb: Option<PathBuf>,
     /// Tell of every rule
     #[arg(long, conflicts_with = "rule")]
     pub(crate) all: bool,
@@ -54,7 +58,7 @@ pub(crate) struct ExplainArgs {
     /// For a position: the engine's configuration file
     #[arg(short, long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// For "SOURCE|EVENT-ID": the scope that the event is in
+    /// For "SOURCE|EVENT-ID", and with --cmdb: the scope that the event is in
     #[arg(long, default_value = "default")]
     pub(crate) scope: String,
     #[command(flatten)]
@@ -85,6 +89,8 @@ pub(crate) enum SchemaOf {
     Site,
     /// playbooks.yaml
     Playbook,
+    /// NAME.test.yaml in a folder of rules
+    Scenario,
     /// paramedic.yaml
     Config,
     /// An event of Paramedic's own format

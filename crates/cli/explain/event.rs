@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::Arc;
 
-use anyhow::bail;
-use paramedic_model::{Event, Grants};
+use anyhow::{Context as _, bail};
+use paramedic_model::{Cmdb, Event, Grants, Timestamp};
 use paramedic_rulebook::explain::{
     ConditionTold, ConjunctTold, Explainer, Explanation, FieldChange, FieldTold, Held, RuleTold, Which,
 };
@@ -43,6 +44,9 @@ pub(super) fn tell(args: &ExplainArgs, folder: &Path, from: &str, read: &Read) -
         None => Which::InReach,
     };
     let mut explainer = Explainer::new(set);
+    if let Some(path) = &args.cmdb {
+        explainer = explainer.with_cmdb(Arc::new(cmdb(path, &args.scope)?), &args.scope);
+    }
     let mut told = Vec::new();
     for Placed { line, event } in &read.events {
         let explanation = explainer.explain(event, which);
@@ -68,6 +72,18 @@ pub(super) fn tell(args: &ExplainArgs, folder: &Path, from: &str, read: &Read) -
         bail!("nothing in {from} is an event of the format {}", args.format);
     }
     Ok(Done::Well)
+}
+
+/// The CMDB that the file describes.
+fn cmdb(path: &Path, scope: &str) -> anyhow::Result<Cmdb> {
+    let shown = || path.display().to_string();
+    let text = std::fs::read_to_string(path).with_context(shown)?;
+    let delta = paramedic_formats::cmdb::parse(&text, scope, "explain", Timestamp::EPOCH, &|_| None);
+    let delta = delta.map_err(anyhow::Error::msg).with_context(shown)?;
+    let mut cmdb = Cmdb::default();
+    delta.cis.into_iter().for_each(|ci| cmdb.put(ci));
+    delta.relations.into_iter().for_each(|relation| cmdb.relate(relation));
+    Ok(cmdb)
 }
 
 fn as_json(line: usize, event: &Event<'_>, explanation: &Explanation) -> Value {

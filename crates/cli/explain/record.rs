@@ -104,6 +104,12 @@ impl<'v> Chain<'v> {
         rows.find(|row| text(row, "step") == "run_reported" && row["data"]["report"]["run"] == *run)
     }
 
+    /// The step with which a person has let a run go, if one did.
+    fn approval_of(&self, run: &Value) -> Option<&Value> {
+        let mut rows = self.links.iter().flat_map(|link| &link.rows).copied();
+        rows.find(|row| text(row, "step") == "run_released" && row["record"] == *run)
+    }
+
     fn guards(&self, out: &mut String, run: &Value) {
         let Some(run) = self.runs.iter().find(|known| known["id"] == *run) else { return };
         for verdict in items(&run["outbox"], "verdicts") {
@@ -120,9 +126,17 @@ impl<'v> Chain<'v> {
             "run_decided" => {
                 let id = &data["run"]["id"];
                 let _ = writeln!(out, "{:<19}run {}, parameters {}", "", text(&data["run"], "id"), printable(&data["run"]["parameters"].to_string()));
+                if data["run"]["state"] == "proposed" {
+                    let _ = writeln!(out, "{:<19}it waits for approval: nothing leaves before a person says yes", "");
+                }
                 // The guards are asked when it is to leave.
-                if self.first_report_of(id).is_none() {
+                if self.first_report_of(id).is_none() && self.approval_of(id).is_none() {
                     self.guards(out, id);
+                }
+            }
+            "run_released" => {
+                if self.first_report_of(&row["record"]).is_none() {
+                    self.guards(out, &row["record"]);
                 }
             }
             "run_reported" => {

@@ -18,8 +18,10 @@ pub(super) fn report(tested: &Tested) -> String {
             let failure = (!result.passed).then(|| ("failure", first_miss(result), result.to_string()));
             suite.case(&result.name, failure);
         }
-        for error in tested.errors.iter().filter(|e| e.place.file == file) {
-            suite.case(&error.scenario, Some(("error", error.message.clone(), error.to_string())));
+        let errors: Vec<_> = tested.errors.iter().filter(|e| e.place.file == file).collect();
+        if let Some(first) = errors.first() {
+            let all: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            suite.case("is written as scenarios", Some(("error", first.message.clone(), all.join("\n\n"))));
         }
         suites.push(suite);
     }

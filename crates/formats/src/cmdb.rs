@@ -10,6 +10,7 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use paramedic_model::{Attribute, Ci, CmdbDelta, Id, OperationalStatus, Relation, Timestamp};
 use serde::Deserialize;
@@ -112,21 +113,54 @@ impl CmdbFile {
     /// # Errors
     /// Names the entry, and says what is wrong with it.
     pub fn delta(&self, scope: &str, by: &str, at: Timestamp, known: &Known<'_>) -> Result<CmdbDelta, String> {
-        let mut names = Names::default();
+        let (delta, problems) = self.resolve(scope, by, at, known);
+        problems.first().map_or(Ok(delta), |first| Err(first.to_string()))
+    }
+
+    /// As [`Self::delta`], with everything that is wrong; the delta lacks those entries. Relations are looked at when
+    /// every CI is right.
+    pub fn resolve(&self, scope: &str, by: &str, at: Timestamp, known: &Known<'_>) -> (CmdbDelta, Vec<EntryProblem>) {
+        let (mut names, mut problems) = (Names::default(), Vec::new());
         let mut cis = Vec::with_capacity(self.cis.len());
         for (index, entry) in self.cis.iter().enumerate() {
-            let fail = |why: String| format!("cis[{index}] ({:?}): {why}", clip(&entry.name));
-            let ci = entry.ci(scope, by, at).map_err(fail)?;
-            names.add(&ci).map_err(fail)?;
-            cis.push(ci);
+            match entry.ci(scope, by, at).and_then(|ci| names.add(&ci).map(|()| ci)) {
+                Ok(ci) => cis.push(ci),
+                Err(why) => problems.push(EntryProblem { list: "cis", index, name: Some(clip(&entry.name)), why }),
+            }
         }
         let mut relations = BTreeSet::new();
-        for (index, entry) in self.relations.iter().enumerate() {
-            let fail = |why: String| format!("relations[{index}]: {why}");
-            let relation = entry.relation(&names, known).map_err(fail)?;
-            relations.insert(relation);
+        let resolved = self.relations.iter().enumerate().filter(|_| problems.is_empty());
+        let resolved: Vec<_> = resolved.map(|(index, entry)| (index, entry.relation(&names, known))).collect();
+        for (index, relation) in resolved {
+            match relation {
+                Ok(relation) => _ = relations.insert(relation),
+                Err(why) => problems.push(EntryProblem { list: "relations", index, name: None, why }),
+            }
         }
-        Ok(CmdbDelta { by: by.to_owned(), cis, relations: relations.into_iter().collect() })
+        (CmdbDelta { by: by.to_owned(), cis, relations: relations.into_iter().collect() }, problems)
+    }
+}
+
+/// What is wrong with an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EntryProblem {
+    /// `cis` or `relations`.
+    pub list: &'static str,
+    /// Which entry of the list, from 0.
+    pub index: usize,
+    /// Of a CI.
+    pub name: Option<String>,
+    /// What is wrong.
+    pub why: String,
+}
+
+impl fmt::Display for EntryProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { list, index, name, why } = self;
+        match name {
+            Some(name) => write!(f, "{list}[{index}] ({name:?}): {why}"),
+            None => write!(f, "{list}[{index}]: {why}"),
+        }
     }
 }
 

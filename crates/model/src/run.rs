@@ -36,6 +36,21 @@ pub enum RunState {
 }
 
 impl RunState {
+    /// Every state.
+    pub const ALL: [RunState; 11] = [
+        RunState::WouldBe,
+        RunState::Proposed,
+        RunState::Rejected,
+        RunState::Pending,
+        RunState::Started,
+        RunState::Accepted,
+        RunState::Succeeded,
+        RunState::Failed,
+        RunState::Unknown,
+        RunState::Denied,
+        RunState::Cancelled,
+    ];
+
     /// The word in the API.
     pub const fn name(self) -> &'static str {
         match self {
@@ -137,6 +152,20 @@ pub enum Verdict {
     NotVerified,
     /// Recovery was seen, but another remedy had been started meanwhile.
     Ambiguous,
+}
+
+impl Verdict {
+    /// Every verdict.
+    pub const ALL: [Verdict; 3] = [Verdict::Verified, Verdict::NotVerified, Verdict::Ambiguous];
+
+    /// The word in the API.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Verdict::Verified => "verified",
+            Verdict::NotVerified => "not_verified",
+            Verdict::Ambiguous => "ambiguous",
+        }
+    }
 }
 
 /// The CI that a run acts on: from the CMDB, never from the event.

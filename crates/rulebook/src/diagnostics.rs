@@ -64,6 +64,12 @@ pub struct Diagnostic {
 }
 
 impl Diagnostic {
+    /// Of a place in this text of a file.
+    pub fn of(level: Gravity, place: Place, text: &str, message: String, help: Option<String>) -> Self {
+        let source_line = place.line.checked_sub(1).and_then(|line| lines(text).get(line).copied()).unwrap_or_default();
+        Self { level, source_line: shown(source_line), place, message, help }
+    }
+
     /// Whether it keeps the set from being used.
     pub fn is_error(&self) -> bool {
         self.level == Gravity::Error
@@ -112,6 +118,10 @@ fn lines(source: &str) -> Vec<&str> {
     lines
 }
 
+fn shown(line: &str) -> String {
+    line.chars().take(LONGEST_LINE).collect()
+}
+
 /// Collects the findings of one file.
 pub(crate) struct Report<'a> {
     file: &'a str,
@@ -158,13 +168,13 @@ impl<'a> Report<'a> {
     }
 
     pub(crate) fn add(&mut self, level: Gravity, at: At, message: String, help: Option<String>) {
-        let source_line = self.line(at.line).chars().take(LONGEST_LINE).collect();
+        let source_line = shown(self.line(at.line));
         self.found.push(Diagnostic { level, place: self.place(at), source_line, message, help });
     }
 }
 
 /// The candidate that was probably meant, as the text of a fix.
-pub(crate) fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
+pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
     closest(word, candidates).map(|best| format!("did you mean `{best}`?"))
 }
 

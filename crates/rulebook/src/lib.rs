@@ -1,5 +1,6 @@
 //! YAML and Rhai to compiled rule sets; events to matches. Pure: no clock, no files.
 
+mod about;
 mod analysis;
 mod bindings;
 mod condition;
@@ -12,12 +13,14 @@ pub mod load;
 mod lookups;
 mod read;
 pub mod rules;
+pub mod scenario;
 pub mod schema;
 pub mod scope;
 mod script;
 mod template;
 mod value;
 
+pub use about::{about_of, ci_of};
 pub use analysis::{Analysis, Finding, FindingKind, RuleAnalysis, Verdict, analyse};
 pub use bindings::{Bindings, Bound};
 pub use diagnostics::{Diagnostic, Gravity};

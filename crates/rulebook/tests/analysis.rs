@@ -202,3 +202,54 @@ fn two_rules_that_undo_each_other_are_a_loop() {
     let (up, down) = (set.find("r", "up").unwrap().ix, set.find("r", "down").unwrap().ix);
     assert_eq!(found, [(FindingKind::Loop, up, &[down][..])]);
 }
+
+/// What is told of a rule with this `when` and `clear`, and these lines.
+fn kinds_of(when: &str, clear: &str, more: &str) -> Vec<FindingKind> {
+    let rules = format!(
+        "  - rule: one\n    when: |\n      {when}\n    clear: |\n      {clear}\n    incident: {{ summary: s }}\n    {more}\n"
+    );
+    let all = analyse(&set(&rules));
+    all.findings.iter().map(|f| f.kind).filter(|kind| *kind != FindingKind::Unindexed).collect()
+}
+
+#[test]
+fn where_nothing_lies_between_or_no_time_runs_there_is_no_gap() {
+    let (waits, none) = ("for: 2m\n    by: [event.ci]", Vec::new());
+    let when = "event.type == \"a\" && event.value >= 90";
+    for clear in [
+        "event.type == \"a\" && event.value < 90",
+        "event.type == \"a\" && (event.value < 80 || event.value >= 80 && event.value < 90)",
+        // What lies beyond what was named is no way back.
+        "event.type == \"a\" && event.value == -1 || event.type == \"a\" && event.value < 90 && event.value > -1",
+        // Of another kind of event: what its value is does not matter.
+        "event.type == \"a.ok\" && event.value < 80",
+    ] {
+        assert_eq!(kinds_of(when, clear, waits), none, "{clear}");
+    }
+    assert_eq!(kinds_of(when, "event.type == \"a\" && event.value < 80", "by: [event.ci]"), none);
+    assert_eq!(kinds_of(when, "event.type == \"a\" && event.value < 80", waits), [FindingKind::Gap]);
+}
+
+#[test]
+fn a_clear_is_foreign_only_where_nothing_says_what_it_is_about() {
+    let when = "event.type == \"a\" && event.labels.check == \"disk\" && event.labels.state == \"bad\"";
+    let (by, foreign) = ("by: [event.ci]", vec![FindingKind::ForeignClear]);
+    for clear in [
+        "event.labels.state == \"good\"",
+        "event.status == RESOLVED && event.labels.state != \"bad\"",
+        "event.value < 3 && event.labels.state == \"good\"",
+    ] {
+        assert_eq!(kinds_of(when, clear, by), foreign, "{clear}");
+    }
+    for (clear, by) in [
+        ("event.type == \"a\" && event.labels.state == \"good\"", by),
+        ("event.type.starts_with(\"a\") && event.labels.state == \"good\"", by),
+        ("event.labels.check == \"disk\" && event.labels.state == \"good\"", by),
+        ("event.labels.alertname == \"DiskIsWell\"", by),
+        ("event.labels.state == \"good\"", "by: [event.ci, event.type]"),
+        // Without a `by` only the alert itself clears.
+        ("event.labels.state == \"good\"", ""),
+    ] {
+        assert!(!kinds_of(when, clear, by).contains(&FindingKind::ForeignClear), "{clear}");
+    }
+}

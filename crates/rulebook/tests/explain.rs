@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use paramedic_model::{CiRef, Event, Grants, Labels, Measure, Phase, Severity, Status};
+use paramedic_model::{Ci, CiRef, Cmdb, Event, Grants, Labels, Measure, Phase, Relation, Severity, Status};
 use paramedic_rulebook::explain::{Explainer, Held, Which};
 use paramedic_rulebook::{GRANTS, load_all_words};
 
@@ -256,4 +256,81 @@ fn an_event_that_clears_says_so_and_what_waits_for_no_event_too() {
          at no event\n+0"
     );
     assert_eq!(told(rules, &event("t"), Which::InReach), "+2");
+}
+
+#[test]
+fn where_no_rule_is_for_its_type_those_are_told_of_whose_type_alone_failed() {
+    let full = rule("full", "event.type == \"disk.used_pct\" && event.value >= 90", "by: [event.ci]");
+    let bare = rule("bare", "event.type == \"switch\"", "");
+    // One of five parts failed: but for the type all holds.
+    let found = told(&[full.clone(), bare.clone()].concat(), &valued("filesystem", 95), Which::InReach);
+    assert_eq!(
+        found,
+        "full: when: event.type == \"disk.used_pct\" (\"filesystem\"); -> event.type = \"disk.used_pct\"\n+1"
+    );
+    let own = rule("own", "event.type == \"filesystem\" && event.value > 99", "");
+    let found = told(&[full.clone(), own].concat(), &valued("filesystem", 95), Which::InReach);
+    assert!(found.starts_with("own:") && found.ends_with("+1"), "{found}");
+    assert_eq!(told(&[full, bare].concat(), &valued("filesystem", 5), Which::InReach), "+2");
+}
+
+#[test]
+fn with_a_cmdb_a_rule_that_matches_says_what_it_is_about_and_what_would_run() {
+    const PLAYBOOKS: &str = "playbooks:\n  clean: { runner: http, url: http://h/p, timeout: 1s, effect: keyed }\n  grow: { runner: http, url: http://h/q, timeout: 1s, effect: keyed }\n";
+    let book = "rulebook: r
+autonomy: auto
+may: { playbooks: [clean, grow], ci_classes: [server], environments: [test] }
+rules:
+  - rule: full
+    when: event.type == \"disk\"
+    about: { related: about, relation: runs_on }
+    only_if: about.environment == \"test\"
+    incident: { summary: s }
+    remedy:
+      - { playbook: clean, target: about }
+      - { playbook: grow, only_if: about.attributes.kind == \"lvm\", approve: { by: desk, within: 5m } }
+      - { playbook: grow, approve: { by: desk, within: 5m } }
+      - { playbook: clean, target: = event.labels.other }
+      - { playbook: clean, target: = \"web-1\" }
+";
+    let grants = serde_json::to_string(&Grants::AsAsked).unwrap();
+    let sources = [("r.yaml", book), ("playbooks.yaml", PLAYBOOKS), (GRANTS, &grants)];
+    let loaded = load_all_words(&sources.into_iter().map(|(p, t)| (p.to_owned(), t.to_owned())).collect());
+    let set = Arc::new(loaded.set.unwrap_or_else(|| panic!("{:?}", loaded.diagnostics)));
+    let then = |cmdb: Cmdb| {
+        let mut explainer = Explainer::new(Arc::clone(&set)).with_cmdb(Arc::new(cmdb), "default");
+        explainer.explain(&event("disk"), Which::InReach).rules[0].then.join("\n")
+    };
+    let ci = |name: &str, class: &str, environment: &str| Ci {
+        id: Ci::id_of("default", class, name),
+        class: class.to_owned(),
+        name: name.to_owned(),
+        external_ids: vec![],
+        environment: Some(environment.to_owned()),
+        criticality: None,
+        owner: None,
+        operational_status: None,
+        attributes: BTreeMap::new(),
+    };
+    let mut cmdb = Cmdb::default();
+    let (service, host) = (ci("web-1", "service", "test"), ci("host-1", "server", "test"));
+    cmdb.relate(Relation { from: service.id, kind: "runs_on".to_owned(), to: host.id });
+    cmdb.put(service);
+    cmdb.put(host.clone());
+    assert_eq!(
+        then(cmdb.clone()),
+        "is about host-1 (server, test)
+asks when it fires: about.environment == \"test\": yes
+then it opens an incident, or adds to the open one of the same `by`, tries clean
+remedy 1, clean, would run on host-1 (server, test)
+remedy 2, grow, is passed over: its only_if does not hold
+remedy 3, grow, would run on host-1 (server, test), when desk says yes
+remedy 4, clean, is passed over: event.labels.other is missing
+remedy 5, clean, is passed over: `may` does not name class service"
+    );
+    cmdb.put(Ci { environment: Some("production".to_owned()), ..host });
+    let found = then(cmdb);
+    assert!(found.contains("about.environment == \"test\": no, so that nothing follows\n"), "{found}");
+    let found = then(Cmdb::default());
+    assert!(found.starts_with("is about no CI that the CMDB knows: no CI is named \"web-1\"\n"), "{found}");
 }

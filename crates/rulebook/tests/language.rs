@@ -167,6 +167,14 @@ fn a_remedy_may_name_its_own_evidence() {
 }
 
 #[test]
+fn every_mistake_in_scenarios_is_told_in_one_go() {
+    let (read, found) = scenario::read("scenario.test.yaml", include_str!("mistakes/scenario.test.yaml"));
+    assert_eq!(read.len(), 1, "what has its name is read as far as it can be");
+    let text: String = found.iter().map(|d| format!("{d}\n")).collect();
+    insta::assert_snapshot!("every_mistake_in_scenarios", text);
+}
+
+#[test]
 fn every_mistake_is_reported_at_once_with_place_line_and_fix() {
     let loaded = load_all(&[
         ("everything.yaml", include_str!("mistakes/everything.yaml")),

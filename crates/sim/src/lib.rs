@@ -14,7 +14,7 @@ pub use journal::{
     Difference, JournalError, JournalOptions, JournalReport, RecordSource, SourceRecord, SourceSpec, replay_journal,
 };
 pub use replay::{Comparison, ReplayError, ReplayOptions, Report, RuleFailures, RunsBehave, compare, replay};
-pub use scenario::{Coverage, FailedStep, Miss, Missed, Part, Reached, ScenarioError, ScenarioResult, run_scenarios};
+pub use scenario::{Coverage, FailedStep, Miss, Missed, Part, Reached, ScenarioResult, check_scenarios, run_scenarios};
 
 /// The scope of a source that configures none.
 pub(crate) const DEFAULT_SCOPE: &str = "default";

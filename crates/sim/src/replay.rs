@@ -4,8 +4,10 @@
 //! and counts. Each scope belongs to one worker, which steps in order what concerns a rule. So the digests depend on the
 //! file, the rules and the options, and never on threads or batches.
 
+mod causes;
 mod compare;
 mod gather;
+mod list;
 mod matching;
 mod worker;
 
@@ -22,8 +24,11 @@ use paramedic_model::{Digest, Timestamp, combine};
 use paramedic_rulebook::{EnrichFailures, RuleSet, ScopeExpr};
 use serde::Serialize;
 
-pub use compare::{Comparison, Difference, EventRef, Kind, compare};
+pub use causes::EventRef;
+pub use compare::{Comparison, Difference, Kind, compare};
 use gather::{Gathered, gather};
+pub use list::Listed;
+use list::Listing;
 use worker::{Tally, Work};
 
 /// Batches that wait for a worker, at most.
@@ -67,6 +72,8 @@ pub struct ReplayOptions {
     pub limits: Limits,
     /// Where two sets are compared: so many differences are kept, further ones are counted.
     pub differences: usize,
+    /// The incidents that are opened are listed: so many of them, further ones are counted.
+    pub list: Option<usize>,
 }
 
 impl ReplayOptions {
@@ -83,6 +90,7 @@ impl ReplayOptions {
             cmdb: None,
             limits: Limits::default(),
             differences: 10_000,
+            list: None,
         }
     }
 }
@@ -124,6 +132,20 @@ pub struct Report {
     pub batches: u64,
     /// How long it took.
     pub duration_ms: u64,
+    /// Of the runs: those that would have been, as their rulebook asks for no more.
+    pub runs_would_be: u64,
+    /// Of the runs: those that wait for a person.
+    pub runs_proposed: u64,
+    /// Of the runs: those to which a guard said no.
+    pub runs_denied: u64,
+    /// Remedy steps that were passed over: `only_if`, `may`, a target or a parameter that there is not.
+    pub remedies_skipped: u64,
+    /// The first incidents that were opened, by time, where they are listed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub incidents: Option<Vec<Listed>>,
+    /// How many more there are, where they are listed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub incidents_left_out: Option<u64>,
     /// The first lines that could not be decoded, by number from 1, with the reason.
     #[serde(skip)]
     pub undecodable: Vec<(u64, String)>,
@@ -202,10 +224,16 @@ pub fn replay(
     options: &ReplayOptions,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Report, ReplayError> {
-    let (gathered, tallies, took) = drive(lines, options, &[Arc::clone(&set)], progress, |cmdb, receiver| {
+    let (gathered, done, took) = drive(lines, options, &[Arc::clone(&set)], progress, |cmdb, receiver| {
         worker::work(&set, options, cmdb, receiver)
     })?;
-    Ok(report(&gathered, 0, &tallies, took))
+    let (tallies, lists): (Vec<Tally>, Vec<Option<Listing>>) = done.into_iter().unzip();
+    let mut report = report(&gathered, 0, &tallies, took);
+    if options.list.is_some() {
+        let (listed, left_out) = Listing::join(lists.into_iter().flatten().collect());
+        (report.incidents, report.incidents_left_out) = (Some(listed), Some(left_out));
+    }
+    Ok(report)
 }
 
 /// Gathers the lines for so many workers as there are threads. Gives what each of them came to, and how long it took, in
@@ -281,6 +309,12 @@ fn report(gathered: &Gathered, of: usize, tallies: &[Tally], duration_ms: u64) -
         decisions_digest: combine(tallies.iter().flat_map(|t| t.scopes.iter().map(|(name, d)| (name.as_str(), *d)))),
         batches: gathered.batches,
         duration_ms,
+        runs_would_be: sum(|t| t.would_be),
+        runs_proposed: sum(|t| t.proposed),
+        runs_denied: sum(|t| t.denied),
+        remedies_skipped: sum(|t| t.skipped),
+        incidents: None,
+        incidents_left_out: None,
         undecodable: gathered.undecodable.clone(),
         failed: failed(tallies),
         enrich_failed: gathered.enrich_failed.get(of).cloned().unwrap_or_default(),

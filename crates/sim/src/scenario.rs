@@ -28,8 +28,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use paramedic_model::Timestamp;
-use paramedic_rulebook::{Place, RuleSet};
+use paramedic_rulebook::schema::RuleFile;
+use paramedic_rulebook::{Diagnostic, Place, RuleSet};
 use serde::Serialize;
+use serde_json::Value;
 
 pub use coverage::{Coverage, Missed, Part, Reached};
 pub use difference::{FailedStep, Miss};
@@ -37,6 +39,9 @@ use places::Places;
 
 /// 2026-01-01T00:00:00Z: virtual time begins here.
 pub const BEGINNING: Timestamp = Timestamp::from_secs(1_767_225_600);
+
+/// The source of a scenario's events.
+const SOURCE: &str = "scenario";
 
 /// What came of a scenario.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -81,33 +86,53 @@ impl fmt::Display for ScenarioResult {
     }
 }
 
-/// A scenario cannot be run: it is not written as one.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{place}: {scenario}: {message}")]
-pub struct ScenarioError {
-    /// Where.
-    pub place: Place,
-    /// `scenario "..."`, or its number where it has no name.
-    pub scenario: String,
-    /// What is wrong, and what is expected.
-    pub message: String,
-}
-
 /// Runs the scenarios of a file, in order, against a rule set that grants what its rulebooks ask.
 ///
 /// # Errors
-/// When one of them is not written as a scenario; a scenario that fails is a result.
-pub fn run_scenarios(set: Arc<RuleSet>, file: &str, text: &str) -> Result<Vec<ScenarioResult>, ScenarioError> {
+/// Everything that is not written as a scenario, by position; a scenario that fails is a result.
+pub fn run_scenarios(set: &Arc<RuleSet>, file: &str, text: &str) -> Result<Vec<ScenarioResult>, Vec<Diagnostic>> {
     let places = Places::of(file, text);
-    let scenarios = parse::parse(text, &places)?;
-    let mut results = Vec::with_capacity(scenarios.len());
-    for scenario in scenarios {
-        let played = play::play(&set, &scenario, &places).map_err(|(step, message)| {
-            let path = step.map_or_else(|| "given".to_owned(), |step| format!("steps/{step}"));
-            let place = places.at(scenario.document, &path);
-            ScenarioError { place, scenario: format!("scenario {:?}", scenario.name), message }
-        })?;
-        results.push(played);
+    let scenes = parse::parse(file, text, &places)?;
+    Ok(scenes.iter().map(|scene| play::play(set, scene, &places)).collect())
+}
+
+/// What is not written as a scenario in a file of scenarios, by position.
+pub fn check_scenarios(file: &str, text: &str) -> Vec<Diagnostic> {
+    parse::parse(file, text, &Places::of(file, text)).err().unwrap_or_default()
+}
+
+/// The JSON Schema of a file of a folder of rules, with the events of scenarios.
+pub fn schema(of: RuleFile) -> Value {
+    let mut schema = paramedic_rulebook::schema::schema(of);
+    let mut events = paramedic_formats::event_schema();
+    let definitions = schema.get_mut("definitions").and_then(Value::as_object_mut);
+    let Some(definitions) = definitions.filter(|all| all.contains_key("event")) else { return schema };
+    // Live events may have fields that nobody knows; in a scenario such a field is a mistake.
+    for name in ["event", "ci"] {
+        events["definitions"][name]["additionalProperties"] = Value::Bool(false);
     }
-    Ok(results)
+    let source = serde_json::json!({"type": "string", "minLength": 1, "description": "The source that it is from; `scenario` if not given."});
+    events["definitions"]["event"]["properties"]["source"] = source;
+    let prefix = |name: &str| if name == "event" { name.to_owned() } else { format!("event_{name}") };
+    refer(&mut events, &prefix);
+    for (name, definition) in events["definitions"].as_object().into_iter().flatten() {
+        definitions.insert(prefix(name), definition.clone());
+    }
+    schema
+}
+
+/// Renames the definitions that are referred to.
+fn refer(value: &mut Value, rename: &dyn Fn(&str) -> String) {
+    match value {
+        Value::Object(members) => {
+            for (name, value) in members {
+                match value.as_str().and_then(|to| to.strip_prefix("#/definitions/")).filter(|_| name == "$ref") {
+                    Some(to) => *value = Value::String(format!("#/definitions/{}", rename(to))),
+                    None => refer(value, rename),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| refer(item, rename)),
+        _ => {}
+    }
 }

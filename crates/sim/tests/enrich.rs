@@ -94,15 +94,15 @@ steps:
 "
         )
     };
-    let results = run_scenarios(Arc::clone(&set), "disk.test.yaml", &scenario("source: zabbix,")).unwrap();
+    let results = run_scenarios(&set, "disk.test.yaml", &scenario("source: zabbix,")).unwrap();
     assert!(results[0].passed, "{}", results[0]);
     let broken = &results[0].broken;
     assert!(
         broken.len() == 1 && broken[0].starts_with("site.yaml:10: enrich failed at 1s: event.severity gets \"P1\""),
         "{broken:?}"
     );
-    let results = run_scenarios(Arc::clone(&set), "disk.test.yaml", &scenario("")).unwrap();
+    let results = run_scenarios(&set, "disk.test.yaml", &scenario("")).unwrap();
     assert!(!results[0].passed, "it is from no source that the step is for");
-    let why = run_scenarios(set, "disk.test.yaml", &scenario("source: 5,")).unwrap_err();
-    assert!(why.to_string().contains("source: expected the name of a source, found 5"), "{why}");
+    let why = run_scenarios(&set, "disk.test.yaml", &scenario("source: 5,")).unwrap_err();
+    assert!(why[0].to_string().contains("expected the name of a source, found 5"), "{why:?}");
 }

@@ -150,7 +150,7 @@ fn what_is_no_event_is_counted_and_told_and_blank_lines_are_not_there() {
     assert_eq!(report.undecodable[0].0, 2);
     let json = serde_json::to_value(&report).unwrap();
     let names: Vec<&str> = json.as_object().unwrap().keys().map(String::as_str).collect();
-    assert_eq!(names.len(), 15, "{names:?}");
+    assert_eq!(names.len(), 19, "{names:?}");
     let empty = run(&set(), &[], &options());
     assert_eq!((empty.first_event, empty.last_event, empty.batches), (None, None, 0));
 }

@@ -8,7 +8,7 @@ use common::set;
 use paramedic_sim::{Coverage, ScenarioResult, run_scenarios};
 
 fn run(text: &str) -> Vec<ScenarioResult> {
-    run_scenarios(set(), "disk.test.yaml", text).unwrap()
+    run_scenarios(&set(), "disk.test.yaml", text).unwrap()
 }
 
 fn passes(text: &str) {
@@ -245,32 +245,63 @@ steps:
 }
 
 #[test]
-fn what_is_no_scenario_is_an_error_that_names_file_scenario_and_place() {
-    let cases = [
-        ("", "write `scenario: what it shows`, `given:` and `steps:`"),
-        (
-            "scenario: x\nsteps: [{ at: 0s, expect: { incident: { stat: new } } }]",
-            "step 1 at 0s: expect: incident has no \"stat\"; it has: state, priority",
-        ),
-        ("scenario: x\nsteps: [{ at: 0s }]", "step 1 at 0s: write one of `event`, `run`"),
-        (
-            "scenario: x\nsteps: [{ at: 5s, run: failed }, { at: 1s, run: failed }]",
-            "step 2 at 1s: it comes after the step at 5s",
-        ),
-        ("scenario: x\nsteps: [{ at: soon, run: failed }]", "not a duration"),
-        ("scenario: x\nsteps: [{ at: 0s, run: exploded }]", "write succeeded, failed or unknown"),
-        ("scenario: x\nsteps: [{ at: 0s, operator: dance }]", "write ack, resolve, approve or reject"),
-        ("scenario: x\nsteps: [{ at: 0s, event: { ci: web-1 } }]", "step 1 at 0s: event: field `type` is missing"),
-        (
-            "scenario: x\nsteps: [{ at: 0s, event: { type: t, ci: c, serverity: major } }]",
-            "1 of its fields are none of an event",
-        ),
-        ("scenario: x\ngiven: { cis: [ { name: a } ] }\nsteps: []", "missing field `class`"),
-        ("scenario: x\nstep: []", "unknown field `step`"),
-        ("scenario: x\nsteps: []\n---\nscenario: y\nsteps: 5", "scenario \"y\""),
+fn what_is_no_scenario_is_told_all_at_once_with_file_line_column_and_fix() {
+    let text = "scenario: x
+given:
+  cis:
+    - { name: a, class: server }
+    - { name: a, class: server }
+    - { name: '', class: server }
+steps:
+  - { at: 0s, event: { type: t, ci: c, serverity: major } }
+  - { at: 0s, event: { ci: web-1 } }
+  - at: 0s
+    event:
+      type: t
+      ci: { hostt: web-1 }
+      value: high
+  - { at: 0s, event: { type: t, ci: c, status: fireing } }
+  - { at: 0s, run: exploded }
+---
+scenario: y
+given:
+  cis: [ { name: a, class: server } ]
+  relations: [ { from: a, kind: depends_on, to: b } ]
+steps:
+  - { at: 0s, expect: { incident: { stat: new } } }
+";
+    let found = run_scenarios(&set(), "disk.test.yaml", text).unwrap_err();
+    let told: Vec<String> =
+        found.iter().map(|d| format!("{}:{} {}", d.place.line, d.place.column, d.message)).collect();
+    let expected = [
+        "5:7 server \"a\" stands in the file twice",
+        "6:7 `name` is empty",
+        "8:40 an event has no field `serverity`",
+        "9:15 field `type` is missing; an event needs `type`, and `ci` or `dedup_key`",
+        "13:13 an event's `ci` has no field `hostt`",
+        "15:40 field `status`: \"fireing\" is not one of firing, resolved",
+        "16:20 expected one of succeeded, failed, unknown, found \"exploded\"",
+        "21:16 `to` \"b\" is in neither the file nor, once, the CMDB",
+        "23:37 the incident has no key `stat`",
     ];
-    for (text, told) in cases {
-        let error = run_scenarios(set(), "disk.test.yaml", text).unwrap_err().to_string();
-        assert!(error.contains(told) && error.starts_with("disk.test.yaml:"), "{text}\n{error}");
+    assert_eq!(told, expected);
+    assert_eq!(found[2].help.as_deref(), Some("did you mean `severity`?"));
+    assert_eq!(
+        found[7].to_string().lines().nth(1).unwrap(),
+        "  |   relations: [ { from: a, kind: depends_on, to: b } ]"
+    );
+    assert_eq!(paramedic_sim::check_scenarios("disk.test.yaml", text), found);
+}
+
+#[test]
+fn a_file_without_a_scenario_or_that_is_no_yaml_is_told() {
+    for (text, told) in [
+        ("", "disk.test.yaml:1:1: error: no scenario is in the file"),
+        ("# nothing\n---\n", "disk.test.yaml:1:1: error: no scenario is in the file"),
+        ("scenario: x\nsteps: [ { at: 0s, run: failed }\n", "error: this is no YAML"),
+        ("scenario: x\nstep: []", "disk.test.yaml:2:1: error: a scenario has no key `step`"),
+    ] {
+        let found = run_scenarios(&set(), "disk.test.yaml", text).unwrap_err();
+        assert!(found.iter().any(|d| d.to_string().contains(told)), "{text}\n{found:?}");
     }
 }

@@ -45,9 +45,9 @@ fn failures(sources: &BTreeMap<String, String>, scenarios: &BTreeMap<String, Str
     let set = Arc::new(set);
     let mut failed = Vec::new();
     for (file, text) in scenarios {
-        match run_scenarios(Arc::clone(&set), file, text) {
+        match run_scenarios(&set, file, text) {
             Ok(results) => failed.extend(results.iter().filter(|r| !r.passed).map(|r| format!("{file}: {r}"))),
-            Err(error) => failed.push(error.to_string()),
+            Err(errors) => failed.extend(errors.iter().map(ToString::to_string)),
         }
     }
     failed

@@ -42,6 +42,37 @@ impl Cx<'_> {
         self.step(step, &format!("person:{by}"), why);
     }
 
+    /// The run may go, if what it was decided for is still so. Who says yes is at work on the incident: that acknowledges
+    /// it, where nobody has yet.
+    fn approve(&mut self, run: Id, by: &str, who: &str) {
+        if !self.is_proposed(run) {
+            return self.ignore("not proposed");
+        }
+        self.stop_waiting_for_approval(run);
+        let wanted = self.is_still_wanted(run);
+        match &wanted {
+            Ok(()) => self.step(Step::RunReleased { run, by: by.to_owned() }, who, "approved"),
+            Err(why) => {
+                let why = format!("{by} approved it, but {why}");
+                self.step(Step::RunWithdrawn { run, why: why.clone() }, "engine", why);
+            }
+        }
+        let incident = self.state.runs.get(&run).and_then(|r| self.state.incidents.get(&r.incident));
+        let Some((id, state, acknowledged)) = incident.map(|i| (i.id, i.state, i.acknowledged.is_some())) else {
+            return;
+        };
+        if !acknowledged {
+            self.step(Step::Acknowledged { incident: id, by: by.to_owned() }, who, "approved a run");
+            self.stop_unacknowledged(id);
+        }
+        if wanted.is_err() {
+            return self.plan_next(id);
+        }
+        if state == IncidentState::New {
+            self.move_to(id, IncidentMove::Start, who, "a remedy is under way".to_owned(), None);
+        }
+    }
+
     fn acknowledge(&mut self, id: Id, by: &str, who: &str) {
         let Some(incident) = self.state.incidents.get(&id) else { return self.ignore("unknown incident") };
         if !incident.state.is_open() {
@@ -56,23 +87,6 @@ impl Cx<'_> {
             self.move_to(id, IncidentMove::Start, who, "acknowledged".to_owned(), None);
         }
         self.stop_unacknowledged(id);
-    }
-
-    fn approve(&mut self, run: Id, by: &str, who: &str) {
-        if !self.is_proposed(run) {
-            return self.ignore("not proposed");
-        }
-        self.stop_waiting_for_approval(run);
-        let Some(id) = self.state.runs.get(&run).map(|r| r.incident) else { return };
-        if let Err(why) = self.is_still_wanted(run) {
-            let reason = format!("{by} approved it, but {why}");
-            self.step(Step::RunWithdrawn { run, why: reason.clone() }, "engine", reason);
-            return self.plan_next(id);
-        }
-        self.step(Step::RunReleased { run, by: by.to_owned() }, who, "approved");
-        if self.state.incidents.get(&id).is_some_and(|i| i.state == IncidentState::New) {
-            self.move_to(id, IncidentMove::Start, who, "a remedy is under way".to_owned(), None);
-        }
     }
 
     fn is_proposed(&self, run: Id) -> bool {

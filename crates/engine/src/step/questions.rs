@@ -1,7 +1,7 @@
 //! What rules ask when they fire: which CI it is about, and whether what they ask for is so.
 
 use paramedic_model::{Alert, Ci, Id, Span, Timestamp};
-use paramedic_rulebook::{AboutSpec, Ctx, EvalError, Evaluator, ExprIx, Lookups, Rule, RuleSet};
+use paramedic_rulebook::{Ctx, EvalError, Evaluator, Lookups, Rule, RuleSet, about_of};
 use serde_json::{Value, json};
 
 use super::Cx;
@@ -75,46 +75,11 @@ impl Cx<'_> {
 
     /// The CI that a rule is about; an error says why there is none, or that there are several.
     pub(super) fn about_of(&self, rule: &Rule, set: &RuleSet, hit: Hit<'_>) -> Result<&Ci, String> {
-        match &rule.about {
-            None => self.state.cmdb.identify(&hit.event.ci).map_err(|e| e.to_string()),
-            Some(AboutSpec::Named { class, name }) => self.named_ci(set, hit, class.as_deref(), *name),
-            Some(AboutSpec::Related { relation, role }) => {
-                let from = self.state.cmdb.identify(&hit.event.ci).map_err(|e| e.to_string())?;
-                self.related_ci(from, relation, role.as_deref())
-            }
-        }
-    }
-
-    fn named_ci(&self, set: &RuleSet, hit: Hit<'_>, class: Option<&str>, name: ExprIx) -> Result<&Ci, String> {
-        let evaluator = self.evaluator(set.digest).ok_or("the rule set is not known")?;
-        let names = self.bindings(hit.names);
-        let own = self.state.cmdb.identify(&hit.event.ci).ok();
-        let ctx = Ctx { names: &names, ..Ctx::of(hit.event, own, &self.state.cmdb, self.now) };
-        let name = evaluator.borrow_mut().target(name, &ctx).map_err(|e| e.to_string())?;
-        if let Some(class) = class {
-            let ci = self.state.cmdb.get(Ci::id_of(self.scope, class, &name));
-            return ci.ok_or_else(|| format!("no {class} is named {name:?}"));
-        }
-        match name.parse().ok().and_then(|id| self.state.cmdb.get(id)) {
-            Some(ci) => Ok(ci),
-            None => self.state.cmdb.named(&name).map_err(|e| e.to_string()),
-        }
-    }
-
-    fn related_ci(&self, from: &Ci, relation: &str, role: Option<&str>) -> Result<&Ci, String> {
-        let of_kind = self.state.cmdb.relations().filter(|r| r.kind == relation);
-        let others = of_kind.filter_map(|r| match (r.from == from.id, r.to == from.id) {
-            (true, _) => Some(r.to),
-            (_, true) => Some(r.from),
-            _ => None,
-        });
-        let plays = |ci: &&Ci| {
-            role.is_none_or(|role| ci.attributes.get("role").is_some_and(|a| a.value.as_str() == Some(role)))
-        };
-        let found: Vec<&Ci> = others.filter_map(|id| self.state.cmdb.get(id)).filter(plays).collect();
-        match found.as_slice() {
-            [one] => Ok(one),
-            _ => Err(format!("{} CIs are related to {} by {relation:?}; none is picked", found.len(), from.name)),
-        }
+        about_of(rule, self.scope, hit.event, &self.state.cmdb, |name, own| {
+            let evaluator = self.evaluator(set.digest).ok_or("the rule set is not known")?;
+            let names = self.bindings(hit.names);
+            let ctx = Ctx { names: &names, ..Ctx::of(hit.event, own, &self.state.cmdb, self.now) };
+            evaluator.borrow_mut().target(name, &ctx).map_err(|e| e.to_string())
+        })
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use paramedic_model::{
     Autonomy, Id, Incident, IncidentMove, IncidentState, Part, Playbook, Run, RunState, Target, TimerKind, Verdict,
 };
-use paramedic_rulebook::{Ctx, EscalateAt, Field, RemedyStep, Rule, RuleSet, TargetSpec};
+use paramedic_rulebook::{Ctx, EscalateAt, Field, RemedyStep, Rule, RuleSet, TargetSpec, ci_of};
 use serde_json::Value;
 
 use super::{Cx, actor};
@@ -200,11 +200,7 @@ impl Cx<'_> {
             })?,
             TargetSpec::Computed(expr) => {
                 let name = self.with_event(incident, set, |evaluator, ctx| evaluator.target(*expr, ctx))?;
-                // A CI that the expression looked up comes as its id.
-                match name.parse().ok().and_then(|id| self.state.cmdb.get(id)) {
-                    Some(ci) => ci,
-                    None => self.state.cmdb.named(&name).map_err(|e| e.to_string())?,
-                }
+                ci_of(&self.state.cmdb, &name)?
             }
         };
         Ok(Target { id: ci.id, name: ci.name.clone(), class: ci.class.clone(), environment: ci.environment.clone() })

@@ -4,6 +4,7 @@
 //! It says what it knows. A rule is dead only where no event can be; it is live only where an event was found for which
 //! it has really fired; everything between is unknown.
 
+mod between;
 mod clear;
 mod domain;
 mod fires;
@@ -97,6 +98,10 @@ pub enum FindingKind {
     Conflict,
     /// What the rule opens never clears by itself.
     NoClear,
+    /// Values between `when` and `clear`, with which a `for` runs on.
+    Gap,
+    /// Events about something else clear.
+    ForeignClear,
     /// What the rule does makes it fire again.
     Loop,
     /// A condition is asked for every event.
@@ -111,6 +116,8 @@ impl FindingKind {
             FindingKind::Shadowed => "shadowed",
             FindingKind::Conflict => "conflict",
             FindingKind::NoClear => "no_clear",
+            FindingKind::Gap => "gap",
+            FindingKind::ForeignClear => "foreign_clear",
             FindingKind::Loop => "loop",
             FindingKind::Unindexed => "unindexed",
         }
@@ -150,6 +157,8 @@ pub fn analyse(set: &Arc<RuleSet>) -> Analysis {
     for rule in &set.rules {
         analyser.fires(rule);
         analyser.clears(rule);
+        analyser.runs_on(rule);
+        analyser.clears_by_others(rule);
     }
     let normal_forms: Vec<String> = set.exprs.iter().map(|e| analyser.compiler.meaning(&e.text)).collect();
     let profiles: Vec<Profile> = set.rules.iter().map(|rule| analyser.profile(rule.ix)).collect();
@@ -305,7 +314,10 @@ impl<'s> Analyser<'s> {
         let Some((file, text)) = self.set.sources.get_key_value(&place.file) else { return };
         let report = self.reports.entry(file).or_insert_with(|| Report::new(file, text));
         let at = At { line: place.line, column: place.column };
-        let level = if finding.kind == FindingKind::Unindexed { Gravity::Note } else { Gravity::Warning };
+        let level = match finding.kind {
+            FindingKind::Gap | FindingKind::Unindexed => Gravity::Note,
+            _ => Gravity::Warning,
+        };
         report.add(level, at, finding.message, finding.help);
         let Some(diagnostic) = report.found.pop() else { return };
         let event = finding.event.as_ref().map(witness::shown);

@@ -10,13 +10,13 @@ use crate::condition::Lit;
 use crate::value::{Path, Ty, Val, field_names};
 
 /// A field, and what it is set to; `None`: the event is without it.
-pub(super) type Change = (Path, Option<Lit>);
+pub(crate) type Change = (Path, Option<Lit>);
 
 const KINDS: [Kind; 6] = [Kind::Alert, Kind::Log, Kind::Metric, Kind::Change, Kind::Heartbeat, Kind::Control];
 const PHASES: [Phase; 5] = [Phase::Ack, Phase::Suppressed, Phase::Flapping, Phase::Nodata, Phase::Update];
 
 /// The event with the changes; `None` where a field cannot hold its value.
-pub(super) fn changed(event: &OwnedEvent, changes: &[Change]) -> Option<OwnedEvent> {
+pub(crate) fn changed(event: &OwnedEvent, changes: &[Change]) -> Option<OwnedEvent> {
     let mut event = event.clone();
     changes.iter().try_for_each(|(path, to)| set(&mut event, path, to.as_ref()))?;
     Some(event)
@@ -126,7 +126,7 @@ fn json(value: &Val<'_>) -> Value {
 }
 
 /// A value as a literal that the field can be set to.
-pub(super) fn literal(path: &Path, value: &Val<'_>) -> Option<Lit> {
+pub(crate) fn literal(path: &Path, value: &Val<'_>) -> Option<Lit> {
     match (path.ty(), value) {
         (Ty::Measure, Val::Int(i)) => Some(Lit::Int(*i)),
         // A number without a fraction is written without one.

@@ -2,8 +2,9 @@
 //! smallest change of the event with which the rule would match. Such a change is told only where the rule, asked again
 //! about the changed event, does match.
 
+mod asked;
 mod conditions;
-mod field;
+pub(crate) mod field;
 mod reach;
 mod search;
 mod split;
@@ -12,19 +13,22 @@ mod wish;
 
 use std::sync::Arc;
 
-use paramedic_model::{Event, OwnedEvent};
+use paramedic_model::{Cmdb, Event, OwnedEvent};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::script::compile::Compiler;
 use crate::script::runtime::{Lazy, Named, Runtime};
 use crate::{Bindings, Evaluator, Place, RuleIx, RuleSet};
+use asked::Known;
 use conditions::{Asked, Conjunct, RuleParts};
+use reach::Reach;
 
 /// Which rules are told of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Which<'a> {
-    /// Those that match, and those that the event was probably meant for.
+    /// Those that match, and those that the event was probably meant for; where there are none, those for events of other
+    /// types of which all but the type holds.
     InReach,
     /// Every one.
     All,
@@ -144,6 +148,7 @@ pub struct Explainer {
     evaluator: Evaluator,
     runtime: Runtime,
     rules: Vec<RuleParts>,
+    known: Option<Known>,
 }
 
 impl Explainer {
@@ -152,7 +157,12 @@ impl Explainer {
         let compiler = Compiler::of(&set.site);
         let rules = set.rules.iter().map(|rule| RuleParts::new(&compiler, &set, rule)).collect();
         let (evaluator, runtime) = (Evaluator::new(Arc::clone(&set)), Runtime::of(&set.site));
-        Self { set, evaluator, runtime, rules }
+        Self { set, evaluator, runtime, rules, known: None }
+    }
+
+    /// With the CMDB of the scope that the events are in: rules that match are asked what they are about.
+    pub fn with_cmdb(self, cmdb: Arc<Cmdb>, scope: &str) -> Self {
+        Self { known: Some(Known { cmdb, scope: scope.to_owned() }), ..self }
     }
 
     /// What the rules make of an event as sent.
@@ -162,21 +172,28 @@ impl Explainer {
         let enriched = field::differences(&sent, &event);
         let enrich_failed = self.evaluator.take_enrich_failures().first;
         let matched = self.matched(&event);
-        let mut rules = Vec::new();
+        let mut reached = Vec::new();
         for at in 0..self.rules.len() {
             let told = self.rule(at, &event, &matched);
-            let is_wanted = match which {
-                Which::All => true,
-                Which::Named(name) => name == told.rule || name == format!("{}/{}", told.rulebook, told.rule),
+            let reach = match which {
+                Which::All => Reach::Near,
+                Which::Named(name) if name == told.rule => Reach::Near,
+                Which::Named(name) if name == format!("{}/{}", told.rulebook, told.rule) => Reach::Near,
+                Which::Named(_) => Reach::Far,
                 Which::InReach => {
                     let ends = told.conditions.iter().any(|c| !c.awaited && c.holds);
-                    told.matches || ends || reach::is_near(&self.rules[at], &told.conditions, &event)
+                    let concerns = told.matches || ends;
+                    if concerns { Reach::Near } else { reach::of(&self.rules[at], &told.conditions, &event) }
                 }
             };
-            if is_wanted {
-                rules.push(told);
+            if reach != Reach::Far {
+                reached.push((reach, told));
             }
         }
+        // Rules for events of other types are told of where none is for this one.
+        let nearest = reached.iter().map(|(reach, _)| *reach).max();
+        let mut rules: Vec<RuleTold> =
+            reached.into_iter().filter(|(reach, _)| Some(*reach) == nearest).map(|(_, told)| told).collect();
         let left_out = self.rules.len() - rules.len();
         for told in &mut rules {
             if !told.matches {
@@ -199,14 +216,15 @@ impl Explainer {
     }
 
     fn rule(&mut self, at: usize, event: &OwnedEvent, matched: &[RuleIx]) -> RuleTold {
-        let Self { rules, runtime, set, .. } = self;
+        let Self { rules, runtime, set, evaluator, known } = self;
         let parts = &rules[at];
         let rule = set.rule(parts.ix);
         let conditions: Vec<ConditionTold> = parts.conditions.iter().map(|c| told(c, runtime, event)).collect();
         let awaited = conditions.iter().filter(|c| c.awaited);
         let failed = awaited.map(|c| c.conjuncts.iter().filter(|c| c.has_failed()).count()).min();
         let matches = matched.contains(&parts.ix);
-        let then = then::told(set, rule, &conditions, matches, matched);
+        let answers = known.as_ref().filter(|_| matches).and_then(|k| asked::answers(evaluator, k, rule, event));
+        let then = then::told(set, rule, &conditions, matches.then_some(answers.as_ref()), matched);
         RuleTold {
             ix: parts.ix,
             rulebook: set.rulebook_of(rule).name.clone(),

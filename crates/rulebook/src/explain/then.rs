@@ -2,19 +2,22 @@
 
 use paramedic_model::Autonomy;
 
+use super::asked::Answers;
 use super::conditions::STATUS;
 use super::{ConditionTold, Held};
 use crate::{Comparison, ExprIx, Measured, Pattern, Rule, RuleIx, RuleSet, Together};
 
-/// What a rule does about an event, and what else it waits for.
+/// What a rule does about an event, and what else it waits for; of one that matches with what the CMDB answers, where
+/// that is known.
 pub(super) fn told(
     set: &RuleSet,
     rule: &Rule,
     conditions: &[ConditionTold],
-    matches: bool,
+    matches: Option<Option<&Answers>>,
     matched: &[RuleIx],
 ) -> Vec<String> {
     let mut then = Vec::new();
+    let (matches, answers) = (matches.is_some(), matches.flatten());
     match &rule.pattern {
         Pattern::Upon { step, .. } => then.push(format!("waits for {step}, a record's step, and for no event")),
         Pattern::Every { cron, timezone } => {
@@ -25,8 +28,9 @@ pub(super) fn told(
             match claimant(set, rule, matched) {
                 Some(claimant) => then.push(format!("is a fallback, and {claimant} claims the event: nothing follows")),
                 None => {
-                    then.extend(asks(set, rule));
+                    then.extend(asks(set, rule, answers));
                     then.push(format!("then it {}", actions(rule).join(", ")));
+                    then.extend(answers.into_iter().flat_map(|a| a.remedies.iter().cloned()));
                 }
             }
         }
@@ -85,14 +89,18 @@ fn claimant(set: &RuleSet, rule: &Rule, matched: &[RuleIx]) -> Option<String> {
 }
 
 /// What is asked and waited for when the pattern is complete.
-fn asks(set: &RuleSet, rule: &Rule) -> Vec<String> {
+fn asks(set: &RuleSet, rule: &Rule, answers: Option<&Answers>) -> Vec<String> {
     let mut all = Vec::new();
     if rule.fallback {
         all.push("is a fallback, and no other rule claims the event".to_owned());
     }
     all.extend(rule.stays.map(|span| format!("fires when it has held, and was not cleared, for {span}")));
     all.extend(rule.settle.map(|span| format!("fires {span} after the first, once for all that came")));
-    all.extend(rule.only_if.map(|ix| format!("asks when it fires: {}", code(set, ix))));
+    all.extend(answers.map(|a| a.about.clone()));
+    all.extend(rule.only_if.map(|ix| {
+        let answer = answers.and_then(|a| a.only_if.as_ref()).map(|answer| format!(": {answer}")).unwrap_or_default();
+        format!("asks when it fires: {}{answer}", code(set, ix))
+    }));
     all.extend(rule.once.map(|span| format!("does what is not an incident only once in {span}")));
     if set.autonomy(set.rulebook_of(rule)) == Autonomy::Observe {
         all.push("its autonomy is observe: all of it would have been, and nobody is told".to_owned());

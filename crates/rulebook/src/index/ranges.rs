@@ -125,6 +125,23 @@ impl Range {
         (self.low.near, self.high.near)
     }
 
+    /// In words, where it ends on both sides: `from 80 to below 90`.
+    pub(crate) fn between(&self) -> Option<String> {
+        if !self.is_bounded() {
+            return None;
+        }
+        let (Point { near: low, .. }, Point { near: high, .. }) = (self.low, self.high);
+        let (from, to) = self.signs();
+        let from = if from == ">" { "above" } else { "from" };
+        let to = if to == "<" { "to below" } else { "to" };
+        Some(if self.is_point() { format!("at {low}") } else { format!("{from} {low} {to} {high}") })
+    }
+
+    /// How its numbers compare with its bounds.
+    pub(crate) fn signs(&self) -> (&'static str, &'static str) {
+        (if self.low.beside > 0 { ">" } else { ">=" }, if self.high.beside < 0 { "<" } else { "<=" })
+    }
+
     /// Whether it ends on both sides.
     pub(super) fn is_bounded(&self) -> bool {
         self.low != Point::LEAST && self.high != Point::GREATEST

@@ -6,6 +6,7 @@ use paramedic_model::Span;
 
 use super::yaml::{Key, Kind, Node};
 use crate::diagnostics::{At, Report, did_you_mean};
+use crate::schema;
 
 /// A map that is being read.
 pub(crate) struct Fields<'n> {
@@ -36,7 +37,9 @@ impl<'n> Fields<'n> {
             if report.is_later(owner, name) {
                 report.tell_later(key.at, name);
             } else if !known.contains(&name) {
-                let help = did_you_mean(name, known.iter().copied())
+                let help = tight(name, known)
+                    .or_else(|| did_you_mean(name, known.iter().copied()))
+                    .or_else(|| elsewhere(name, owner))
                     .unwrap_or_else(|| format!("{owner} has {}", known.join(", ")));
                 report.error(key.at, format!("{owner} has no key `{name}`"), Some(help));
             }
@@ -59,7 +62,10 @@ impl<'n> Fields<'n> {
             return None;
         }
         if node.is_empty() {
-            report.error(key.at, format!("`{name}` has no value"), Some("give it one, or take the key out".to_owned()));
+            let comment = report.line(key.at.line).contains(&format!("{name}: #"));
+            let quotes = if comment { "; a text that begins with # stands in quotes" } else { "" };
+            let help = format!("give it one, or take the key out{quotes}");
+            report.error(key.at, format!("`{name}` has no value"), Some(help));
             return None;
         }
         Some(node)
@@ -113,6 +119,28 @@ impl<'n> Fields<'n> {
         list(node, report).iter().filter_map(|item| text(item, report)).map(str::to_owned).collect()
     }
 }
+
+/// A key that lacks a blank: after its colon in `{ within:5m }`, or after the dash before it.
+fn tight(name: &str, known: &[&str]) -> Option<String> {
+    let with_blank = match (name.split_once(':'), name.strip_prefix('-')) {
+        (Some((key, value)), _) if known.contains(&key) => format!("{key}: {value}"),
+        (_, Some(key)) => format!("- {key}"),
+        _ => return None,
+    };
+    Some(format!("a blank is missing: `{with_blank}`"))
+}
+
+/// A key of something else, which stands at the wrong depth.
+fn elsewhere(name: &str, owner: &str) -> Option<String> {
+    let owners = schema::owners(name, owner);
+    (1..=MOST_OWNERS).contains(&owners.len()).then(|| {
+        let owners = owners.join(", ");
+        format!("it is a key of {owners}: indent it as deep as the other keys there")
+    })
+}
+
+/// A word with more owners than these may be of any.
+const MOST_OWNERS: usize = 3;
 
 /// One or several: a list's items, or the one that is no list.
 pub(crate) fn one_or_more(node: &Node) -> &[Node] {

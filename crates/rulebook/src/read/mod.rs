@@ -15,5 +15,6 @@ pub(crate) mod records;
 pub(crate) mod remedy;
 pub(crate) mod rule;
 pub(crate) mod site;
+mod syntax;
 pub(crate) mod then;
 pub(crate) mod yaml;

@@ -3,6 +3,7 @@
 
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput, Tag};
 
+use super::syntax::{self, Trouble};
 use crate::diagnostics::{At, Report};
 
 /// Deepest nesting of lists and maps.
@@ -68,18 +69,31 @@ impl Node {
 
 /// The one document of a file; `None` when it is none, which is reported.
 pub(crate) fn parse(source: &str, report: &mut Report<'_>) -> Option<Node> {
+    let (documents, whole) = documents(source, report);
+    let mut documents = documents.into_iter();
+    let first = documents.next();
+    if first.is_none() && whole {
+        report.error(At { line: 1, column: 1 }, "the file is empty", None);
+    }
+    for (at, _) in documents {
+        let help = Some("put it into a file of its own".to_owned());
+        report.error(at, "a file holds one document; here begins another", help);
+    }
+    first.filter(|_| whole).map(|(_, node)| node)
+}
+
+/// The documents of a file with the places where they begin, and whether it is YAML to its end; that it is not is
+/// reported.
+pub(crate) fn documents(source: &str, report: &mut Report<'_>) -> (Vec<(At, Node)>, bool) {
     // In YAML `"\="` is no escape; the language says that it is how a text begins with `=`.
     let source = source.replace(": \"\\= ", ": \"\\\\= ");
     let mut builder = Builder { parser: Parser::new_from_str(&source), report };
-    match builder.document() {
-        Ok(Some(node)) => Some(node),
-        Ok(None) => {
-            builder.report.error(At { line: 1, column: 1 }, "the file is empty", None);
-            None
-        }
+    let mut found = Vec::new();
+    match builder.documents(&mut found) {
+        Ok(()) => (found, true),
         Err(error) => {
             builder.syntax_error(&error);
-            None
+            (found, false)
         }
     }
 }
@@ -94,21 +108,13 @@ impl<'s> Builder<'s, '_, '_> {
         self.parser.next_event().unwrap_or(Ok((Event::StreamEnd, Span::default())))
     }
 
-    fn document(&mut self) -> Result<Option<Node>, ScanError> {
-        let mut first = None;
+    fn documents(&mut self, found: &mut Vec<(At, Node)>) -> Result<(), ScanError> {
         loop {
             match self.next()? {
-                (Event::StreamEnd, _) => return Ok(first),
-                (Event::StreamStart | Event::DocumentEnd | Event::Nothing, _) => {}
+                (Event::StreamEnd, _) => return Ok(()),
                 (Event::DocumentStart(_), span) => {
                     let event = self.next()?;
-                    let node = self.node(event, 0)?;
-                    if first.is_some() {
-                        let help = Some("put it into a file of its own".to_owned());
-                        self.report.error(at(span), "a file holds one document; here begins another", help);
-                    } else {
-                        first = Some(node);
-                    }
+                    found.push((at(span), self.node(event, 0)?));
                 }
                 _ => {}
             }
@@ -169,7 +175,11 @@ impl<'s> Builder<'s, '_, '_> {
             };
             if let Some((first, _)) = entries.iter().find(|(k, _)| k.name == text) {
                 let message = format!("`{text}` is here for the second time; the first is in line {}", first.at.line);
-                self.report.error(key.at, message, Some("keep one of the two".to_owned()));
+                self.report.error(
+                    key.at,
+                    message,
+                    Some("keep one of the two; where another item of a list begins, it begins with `- `".to_owned()),
+                );
                 continue;
             }
             entries.push((Key { name: text, at: key.at }, value));
@@ -193,25 +203,11 @@ impl<'s> Builder<'s, '_, '_> {
 
     fn syntax_error(&mut self, error: &ScanError) {
         let at = At { line: error.marker().line().max(1), column: error.marker().col() + 1 };
-        let line = self.report.line(at.line);
-        let info = error.info();
-        if info.contains("unknown anchor") {
+        if error.info().contains("unknown anchor") {
             return self.anchors(at);
         }
-        let help = if info.contains("mapping values") {
-            Some("a value that holds `: ` stands in quotes or in a block: `when: |`, and the text indented below it")
-        } else if info.contains("flow") && line.contains('[') {
-            Some(
-                "an expression with brackets, commas or braces does not fit in a [list]; write each on a line of its own, after `- `",
-            )
-        } else if line.contains('\t') {
-            Some("indent with blanks; YAML takes no tabs")
-        } else if info.contains("escape") {
-            Some("in double quotes a backslash is written twice; in single quotes once")
-        } else {
-            None
-        };
-        self.report.error(at, format!("this is no YAML: {info}"), help.map(str::to_owned));
+        let Trouble { at, message, help } = syntax::trouble(self.report, error.info(), at);
+        self.report.error(at, format!("this is no YAML: {message}"), help);
     }
 }
 

@@ -14,7 +14,7 @@ mod tests;
 /// A file of a folder of rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RuleFile {
-    /// Any of them, told apart by what it has; scenarios are not looked into.
+    /// Any of them, told apart by what it has.
     Any,
     /// `NAME.yaml`.
     Rulebook,
@@ -22,10 +22,12 @@ pub enum RuleFile {
     Site,
     /// `playbooks.yaml`.
     Catalogue,
+    /// `NAME.test.yaml`, each of its documents. What an event has is not in it: formats know.
+    Scenario,
 }
 
 /// What each part of a file is called where its words are told as not carried out yet.
-const OWNERS: [(&str, &str); 27] = [
+const OWNERS: [(&str, &str); 42] = [
     ("rulebook", "a rulebook"),
     ("may", "`may`"),
     ("rule", "a rule"),
@@ -53,6 +55,21 @@ const OWNERS: [(&str, &str); 27] = [
     ("catalogue", "a catalogue"),
     ("playbook", "a playbook"),
     ("parameter", "a parameter"),
+    ("scenario", "a scenario"),
+    ("given", "`given`"),
+    ("given_ci", "a CI"),
+    ("given_relation", "a relation"),
+    ("grant", "a grant"),
+    ("step", "a step"),
+    ("run_report", "`run`"),
+    ("operator", "`operator`"),
+    ("act", "an act"),
+    ("expect", "`expect`"),
+    ("expected_incident", "the incident"),
+    ("expected_run", "the run"),
+    ("expected_page", "the page"),
+    ("expected_emit", "the event"),
+    ("expected_ci", "the CI"),
 ];
 
 /// The schema of a file. Words that this version does not carry out are not in it.
@@ -62,6 +79,7 @@ pub fn schema(of: RuleFile) -> Value {
         RuleFile::Rulebook => ("rulebook", "A rulebook of Paramedic"),
         RuleFile::Site => ("site", "What the rulebooks of a site share"),
         RuleFile::Catalogue => ("catalogue", "The catalogue of playbooks"),
+        RuleFile::Scenario => ("scenario", "A scenario: what rulebooks do, in virtual time"),
     };
     let all = words(LATER);
     let mut names = BTreeSet::from([root.to_owned()]);
@@ -104,6 +122,16 @@ fn words(without: &[Word]) -> Map<String, Value> {
         }
     }
     all
+}
+
+/// What has a key, among what stands in one file with something else that has it not.
+pub(crate) fn owners(key: &str, beside: &str) -> Vec<&'static str> {
+    let mut all = words(LATER);
+    let first_of_scenarios = OWNERS.iter().position(|(name, _)| *name == "scenario").unwrap_or(OWNERS.len());
+    let (rules, scenarios) = OWNERS.split_at(first_of_scenarios);
+    let file = if scenarios.iter().any(|(_, owner)| *owner == beside) { scenarios } else { rules };
+    let mut has = |name: &str| all.get_mut(name).and_then(keys_of).is_some_and(|keys| keys.contains_key(key));
+    file.iter().filter(|(name, _)| has(name)).map(|(_, owner)| *owner).collect()
 }
 
 /// The keys of a definition, which may be for one of two forms.

@@ -43,11 +43,25 @@ thresholds: { t: { qqqqqqqq: 1 } }
     ("playbooks.yaml", "qqqqqqqq: 1\nplaybooks: { p: { qqqqqqqq: 1, parameters: { a: { qqqqqqqq: 1 } } } }\n"),
 ];
 
+/// Every part of a scenario, each with a key that there is not.
+const SCENARIO: &str = "qqqqqqqq: 1
+scenario: s
+given: { qqqqqqqq: 1, cis: [ { qqqqqqqq: 1 } ], relations: [ { qqqqqqqq: 1 } ], grants: [ { qqqqqqqq: 1 } ] }
+steps:
+  - qqqqqqqq: 1
+    at: 0s
+    run: { qqqqqqqq: 1 }
+    operator: { qqqqqqqq: 1 }
+    expect: { qqqqqqqq: 1, incident: { qqqqqqqq: 1 }, run: { qqqqqqqq: 1 }, page: { qqqqqqqq: 1 }, ci: { qqqqqqqq: 1 } }
+  - { at: 0s, operator: { ack: { qqqqqqqq: 1 } } }
+";
+
 /// What each part of a file has, as its reader answers to a key that it does not know.
 fn keys_that_are_read() -> BTreeMap<String, BTreeSet<String>> {
     let files = EVERYTHING.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
     let mut found = BTreeMap::new();
-    for diagnostic in load_all_words(&files).diagnostics {
+    let scenario = crate::scenario::read("r.test.yaml", SCENARIO).1;
+    for diagnostic in load_all_words(&files).diagnostics.into_iter().chain(scenario) {
         let Some(owner) = diagnostic.message.strip_suffix(" has no key `qqqqqqqq`") else { continue };
         let help = diagnostic.help.unwrap();
         let keys = help.strip_prefix(&format!("{owner} has ")).unwrap();
@@ -80,6 +94,29 @@ fn each_key_says_what_it_means_and_each_definition_is_used() {
         }
     }
     assert_eq!(used, all.keys().cloned().collect());
+}
+
+#[test]
+fn the_words_that_a_scenario_may_expect_are_those_that_are_read() {
+    let all = words(&[]);
+    let with = |what: &str| format!("scenario: s\nsteps: [ {{ at: 0s, {what} }} ]\n");
+    let places = [
+        ("/expected_incident/properties/state/enum", "expect: { incident: { state: WORD } }"),
+        ("/expected_incident/properties/close_code/enum", "expect: { incident: { close_code: WORD } }"),
+        ("/expected_run/properties/state/enum", "expect: { run: { state: WORD } }"),
+        ("/expected_run/properties/verdict/enum", "expect: { run: { verdict: WORD } }"),
+        ("/act/properties/code/enum", "operator: { resolve: { code: WORD } }"),
+        ("/run_word/enum", "run: WORD"),
+        ("/operator/else/enum", "operator: WORD"),
+        ("/step/properties/page/enum", "page: WORD"),
+    ];
+    for (pointer, written) in places {
+        let told = crate::scenario::read("s", &with(&written.replace("WORD", "qqqqqqqq"))).1.remove(0).message;
+        let read: BTreeSet<&str> =
+            told.strip_prefix("expected one of ").unwrap().rsplit_once(", found").unwrap().0.split(", ").collect();
+        let described = Value::from(all.clone()).pointer(pointer).unwrap().as_array().unwrap().clone();
+        assert_eq!(described.iter().filter_map(Value::as_str).collect::<BTreeSet<_>>(), read, "{pointer}");
+    }
 }
 
 #[test]

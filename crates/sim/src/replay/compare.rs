@@ -22,10 +22,8 @@ use serde_json::Value;
 
 pub(super) use pairs::Comparer;
 
+use super::causes::{EventRef, Lines};
 use super::{ReplayError, ReplayOptions, Report};
-
-/// The lines of a batch's events, by scope, stamp and input id: an id may come again.
-pub(super) type Lines = BTreeMap<(Arc<str>, Timestamp, String), u64>;
 
 /// So many runs, and pages, of an incident are listed; further ones are counted.
 const LISTED: usize = 20;
@@ -106,15 +104,6 @@ pub struct Difference {
     pub against: Option<Value>,
     /// Which events made the difference, in the order of time.
     pub events: Vec<EventRef>,
-}
-
-/// An event of the input.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct EventRef {
-    /// Its line in the input, from 1.
-    pub line: u64,
-    /// Its id; of one without, a digest of what it says.
-    pub id: String,
 }
 
 /// Replays the same lines under two sets. `rules` is the one that is tried.

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use crossbeam_channel::Receiver;
 use paramedic_engine::{Decision, EventInput, Finished, Step, event_input_id, rule_failed};
 use paramedic_formats::cmdb::CmdbFile;
-use paramedic_model::{CmdbDelta, Digest, IncidentState, OwnedEvent, Span, Timestamp};
+use paramedic_model::{CmdbDelta, Digest, IncidentState, OwnedEvent, RunState, Span, Timestamp};
 use paramedic_rulebook::{Matches, RuleSet};
 
-use super::compare::{Comparer, Differences, Lines};
+use super::causes::Lines;
+use super::compare::{Comparer, Differences};
+use super::list::Listing;
 use super::{ReplayOptions, RuleFailures, RunsBehave};
 use crate::driver::{Driver, Reply};
 use crate::feed::Sifted;
@@ -43,6 +45,10 @@ pub(super) struct Tally {
     pub(super) open_at_end: u64,
     pub(super) resolved: u64,
     pub(super) runs: u64,
+    pub(super) would_be: u64,
+    pub(super) proposed: u64,
+    pub(super) denied: u64,
+    pub(super) skipped: u64,
     pub(super) pages: u64,
     pub(super) emits: u64,
     pub(super) failed: BTreeMap<(String, String), RuleFailures>,
@@ -54,26 +60,43 @@ pub(super) fn work(
     options: &ReplayOptions,
     cmdb: Option<CmdbFile>,
     receiver: &Receiver<Work>,
-) -> Tally {
+) -> (Tally, Option<Listing>) {
     let mut one = One::new(set, options, cmdb);
+    let mut listing = options.list.map(Listing::new);
     // Ends early only when the gatherer has failed: then nobody reads the tally.
     while let Ok(work) = receiver.recv() {
-        match work {
+        let mut lines = Lines::new();
+        let ended = match work {
             Work::Batch(items) => {
                 for mut item in items {
+                    if listing.is_some() {
+                        note(&mut lines, &item);
+                    }
                     let sifted = item.sifted.pop().unwrap_or_default();
                     one.event(item, sifted.matches);
                 }
-                one.finish();
+                false
             }
             Work::End(last) => {
                 one.reach(last);
-                one.finish();
-                break;
+                true
             }
+        };
+        let finished = one.finish();
+        if let Some(listing) = &mut listing {
+            listing.take(&finished.decided, &lines);
+        }
+        if ended {
+            break;
         }
     }
-    one.tally()
+    (one.tally(), listing)
+}
+
+/// What comes again at the same instant decides nothing: the first is meant.
+fn note(lines: &mut Lines, item: &Item) {
+    let event = (Arc::clone(&item.scope), item.event.received, event_input_id(&item.event));
+    lines.entry(event).or_insert(item.line);
 }
 
 /// The same events under two sets, in step.
@@ -92,9 +115,7 @@ pub(super) fn work_both(
             Work::Batch(items) => {
                 for mut item in items {
                     let (b, a) = (item.sifted.pop().unwrap_or_default(), item.sifted.pop().unwrap_or_default());
-                    // What comes again at the same instant decides nothing: the first is meant.
-                    let event = (Arc::clone(&item.scope), item.event.received, event_input_id(&item.event));
-                    lines.entry(event).or_insert(item.line);
+                    note(&mut lines, &item);
                     // Both clocks get there, so that what both decide is compared in the order of time.
                     one.step(&item, a);
                     two.step(&item, b);
@@ -193,7 +214,13 @@ impl Tally {
             match step {
                 Step::IncidentOpened { .. } => self.opened += 1,
                 Step::IncidentMoved { to: IncidentState::Resolved, .. } => self.resolved += 1,
-                Step::RunDecided { .. } => self.runs += 1,
+                Step::RunDecided { run, .. } => {
+                    self.runs += 1;
+                    self.would_be += u64::from(run.state == RunState::WouldBe);
+                    self.proposed += u64::from(run.state == RunState::Proposed);
+                }
+                Step::RunReported { report } => self.denied += u64::from(report.state == RunState::Denied),
+                Step::RemedySkipped { .. } => self.skipped += 1,
                 Step::PageDecided { .. } => self.pages += 1,
                 Step::EmitDecided { .. } => self.emits += 1,
                 _ => {}

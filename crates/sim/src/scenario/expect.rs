@@ -1,135 +1,58 @@
 //! What a scenario expects: only what is given is compared.
 
 use paramedic_model::{Ci, Cmdb, Emit, Id, Incident, Level, Page, Run};
-use serde::Deserialize;
+use paramedic_rulebook::scenario::Expect;
 use serde_json::{Map, Value, json};
 
 use super::book::Book;
 
-/// An `expect:`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Expect {
-    /// The newest incident; with `about` or `rule`, the newest of those.
-    incident: Option<Map<String, Value>>,
-    /// How many were opened so far.
-    incidents: Option<usize>,
-    /// The newest run; with `playbook`, the newest of that playbook, if there is one.
-    run: Option<Map<String, Value>>,
-    /// How many were decided so far.
-    runs: Option<usize>,
-    /// The newest page; with `to`, the newest to that recipient, if there is one.
-    page: Option<Map<String, Value>>,
-    /// How many were decided so far.
-    pages: Option<usize>,
-    /// The newest event to a topic; with `topic`, the newest to that one, if there is one.
-    emit: Option<Map<String, Value>>,
-    /// How many were decided so far.
-    emits: Option<usize>,
-    /// The newest note on an incident.
-    note: Option<String>,
-    /// The CI with this name.
-    ci: Option<Map<String, Value>>,
-}
-
-const INCIDENT: &[&str] = &[
-    "state",
-    "priority",
-    "impact",
-    "urgency",
-    "severity",
-    "close_code",
-    "close_notes",
-    "summary",
-    "assigned_to",
-    "category",
-    "count",
-    "reopen_count",
-    "rulebook",
-    "rule",
-    "about",
-    "acknowledged_by",
-    "shadow",
-    "evidence",
-];
-const RUN: &[&str] =
-    &["playbook", "target", "with", "state", "verdict", "message", "facts", "step", "round", "decided_by"];
-const PAGE: &[&str] = &["to", "reason", "step", "shadow"];
-const EMIT: &[&str] =
-    &["topic", "key", "type", "status", "severity", "ci", "dedup_key", "summary", "value", "labels", "step", "shadow"];
-const CI: &[&str] = &["name", "class", "environment", "operational_status", "owner", "criticality", "attributes"];
-
-impl Expect {
-    /// Names that are misspelt would else be expectations that nothing can meet.
-    pub(super) fn check(&self) -> Result<(), String> {
-        let parts = [
-            ("incident", &self.incident, INCIDENT),
-            ("run", &self.run, RUN),
-            ("page", &self.page, PAGE),
-            ("emit", &self.emit, EMIT),
-            ("ci", &self.ci, CI),
-        ];
-        for (what, given, known) in parts {
-            let unknown = given.iter().flat_map(Map::keys).find(|key| !known.contains(&key.as_str()));
-            if let Some(key) = unknown {
-                return Err(format!("expect: {what} has no {key:?}; it has: {}", known.join(", ")));
-            }
-        }
-        if self.ci.as_ref().is_some_and(|ci| !ci.get("name").is_some_and(Value::is_string)) {
-            return Err("expect: ci needs `name`".to_owned());
-        }
-        Ok(())
+/// What is not as expected, and what else there is.
+pub(super) fn compare(expect: &Expect, book: &Book, cmdb: Option<&Cmdb>) -> Compared {
+    let mut out = Compared::default();
+    out.count("incidents", expect.incidents, book.incidents().count());
+    out.count("runs", expect.runs, book.runs().count());
+    out.count("pages", expect.pages, book.pages.len());
+    out.count("emits", expect.emits, book.emits.len());
+    if let Some(given) = &expect.incident {
+        let wanted =
+            |i: &&Incident| same_text(given, "about", i.about.as_deref()) && same_text(given, "rule", Some(&i.rule));
+        let found = book.incidents().rfind(wanted).or_else(|| book.incidents().next_back());
+        out.record("incident", given, found.map(incident_view));
+        out.compared.incident = found.map(|i| i.id);
     }
-
-    /// What is not as expected, and what else there is.
-    pub(super) fn compare(&self, book: &Book, cmdb: Option<&Cmdb>) -> Compared {
-        let mut out = Compared::default();
-        out.count("incidents", self.incidents, book.incidents().count());
-        out.count("runs", self.runs, book.runs().count());
-        out.count("pages", self.pages, book.pages.len());
-        out.count("emits", self.emits, book.emits.len());
-        if let Some(given) = &self.incident {
-            let wanted = |i: &&Incident| {
-                same_text(given, "about", i.about.as_deref()) && same_text(given, "rule", Some(&i.rule))
-            };
-            let found = book.incidents().rfind(wanted).or_else(|| book.incidents().next_back());
-            out.record("incident", given, found.map(incident_view));
-            out.compared.incident = found.map(|i| i.id);
-        }
-        if let Some(given) = &self.run {
-            let wanted = |r: &&Run| same_text(given, "playbook", Some(&r.playbook));
-            let found = book.runs().rfind(wanted).or_else(|| book.runs().next_back());
-            out.record("run", given, found.map(run_view));
-            out.compared.run = found.map(|r| r.id);
-        }
-        if let Some(given) = &self.page {
-            let wanted = |p: &&Page| same_text(given, "to", Some(&p.to));
-            let found = book.pages.iter().rfind(wanted).or_else(|| book.pages.last());
-            out.record("page", given, found.map(page_view));
-            out.compared.page = found.map(|p| p.id);
-        }
-        if let Some(given) = &self.emit {
-            let wanted = |e: &&Emit| same_text(given, "topic", Some(&e.topic));
-            let found = book.emits.iter().rfind(wanted).or_else(|| book.emits.last());
-            out.record("emit", given, found.map(emit_view));
-            out.compared.emit = found.map(|e| e.id);
-        }
-        if let Some(given) = &self.note {
-            let found = book.notes.last().map_or("none", String::as_str);
-            if !found.contains(given.as_str()) {
-                out.misses.push(Unmet::below_expect(&["note"], given.clone(), found.to_owned()));
-            }
-        }
-        if let Some(given) = &self.ci {
-            let name = given.get("name").and_then(Value::as_str).unwrap_or_default();
-            match cmdb.map(|cmdb| cmdb.named(name)) {
-                Some(Ok(ci)) => out.record("ci", given, Some(ci_view(ci))),
-                Some(Err(why)) => out.misses.push(Unmet::below_expect(&["ci"], name.to_owned(), why.to_string())),
-                None => out.misses.push(Unmet::below_expect(&["ci"], name.to_owned(), "no CI at all".to_owned())),
-            }
-        }
-        out
+    if let Some(given) = &expect.run {
+        let wanted = |r: &&Run| same_text(given, "playbook", Some(&r.playbook));
+        let found = book.runs().rfind(wanted).or_else(|| book.runs().next_back());
+        out.record("run", given, found.map(run_view));
+        out.compared.run = found.map(|r| r.id);
     }
+    if let Some(given) = &expect.page {
+        let wanted = |p: &&Page| same_text(given, "to", Some(&p.to));
+        let found = book.pages.iter().rfind(wanted).or_else(|| book.pages.last());
+        out.record("page", given, found.map(page_view));
+        out.compared.page = found.map(|p| p.id);
+    }
+    if let Some(given) = &expect.emit {
+        let wanted = |e: &&Emit| same_text(given, "topic", Some(&e.topic));
+        let found = book.emits.iter().rfind(wanted).or_else(|| book.emits.last());
+        out.record("emit", given, found.map(emit_view));
+        out.compared.emit = found.map(|e| e.id);
+    }
+    if let Some(given) = &expect.note {
+        let found = book.notes.last().map_or("none", String::as_str);
+        if !found.contains(given.as_str()) {
+            out.misses.push(Unmet::below_expect(&["note"], given.clone(), found.to_owned()));
+        }
+    }
+    if let Some(given) = &expect.ci {
+        let name = given.get("name").and_then(Value::as_str).unwrap_or_default();
+        match cmdb.map(|cmdb| cmdb.named(name)) {
+            Some(Ok(ci)) => out.record("ci", given, Some(ci_view(ci))),
+            Some(Err(why)) => out.misses.push(Unmet::below_expect(&["ci"], name.to_owned(), why.to_string())),
+            None => out.misses.push(Unmet::below_expect(&["ci"], name.to_owned(), "no CI at all".to_owned())),
+        }
+    }
+    out
 }
 
 /// What came of a comparison.

@@ -32,7 +32,7 @@ impl<'a> Places<'a> {
         }
     }
 
-    pub(super) fn place(&self, line: usize, column: usize) -> Place {
+    fn place(&self, line: usize, column: usize) -> Place {
         Place { file: self.file.to_owned(), line, column }
     }
 }

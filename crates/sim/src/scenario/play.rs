@@ -4,25 +4,22 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use paramedic_engine::{EventInput, Limits, outbox};
-use paramedic_formats::{Message, format};
 use paramedic_model::{
-    CloseCode, Grants, InboxBody, NewInbox, OperatorAct, Order, OutboxRow, OwnedEvent, RunState, Span, Timestamp,
+    CloseCode, Event, Grants, InboxBody, NewInbox, OperatorAct, Order, OutboxRow, RunState, Span, Timestamp,
 };
+use paramedic_rulebook::scenario::{Act, Operator, Outcome, RunWord, Scenario, Step};
 use paramedic_rulebook::{Evaluator, Matches, Pattern, Rule, RuleSet};
-use serde_json::{Value, json};
 
 use super::book::Book;
 use super::difference::{FailedStep, Miss};
-use super::expect::{Compared, Unmet};
-use super::parse::{Act, Details, Operator, Outcome, PageOutcome, RunWord, Scenario, Step};
+use super::expect::{Compared, Unmet, compare};
+use super::parse::Scene;
 use super::places::Places;
-use super::{BEGINNING, ScenarioResult};
+use super::{BEGINNING, SOURCE, ScenarioResult};
 use crate::DEFAULT_SCOPE;
 use crate::driver::{Driver, Reply};
 use crate::feed::sift;
 
-/// The source of a scenario's events that name none.
-const SOURCE: &str = "scenario";
 /// Who acts where the scenario names nobody.
 const SOMEBODY: &str = "operator";
 
@@ -35,22 +32,18 @@ struct Play {
     acts: u64,
 }
 
-/// Plays it to its last step. An error says what is wrong with the way in which it is written: in which step, and how.
-pub(super) fn play(
-    set: &Arc<RuleSet>,
-    scenario: &Scenario,
-    places: &Places<'_>,
-) -> Result<ScenarioResult, (Option<usize>, String)> {
-    let mut play = Play::new(set, scenario).map_err(|why| (None, why))?;
+/// Plays it to its last step.
+pub(super) fn play(set: &Arc<RuleSet>, scene: &Scene, places: &Places<'_>) -> ScenarioResult {
+    let scenario = &scene.scenario;
+    let mut play = Play::new(set, scene);
     let mut failures = Vec::new();
     for (index, step) in scenario.steps.iter().enumerate() {
-        let compared =
-            play.step(step).map_err(|why| (Some(index), format!("step {} at {}: {why}", index + 1, step.at)))?;
+        let compared = play.step(step, scene.events.get(&index));
         if !compared.misses.is_empty() {
             failures.push(play.failed(scenario, index, compared, places));
         }
     }
-    Ok(ScenarioResult {
+    ScenarioResult {
         name: scenario.name.clone(),
         place: places.at(scenario.document, "scenario"),
         passed: failures.is_empty(),
@@ -58,18 +51,19 @@ pub(super) fn play(
         broken: play.book.broken(),
         timeline: play.book.timeline(),
         reached: play.book.into_reached(),
-    })
+    }
 }
 
 impl Play {
-    fn new(set: &Arc<RuleSet>, scenario: &Scenario) -> Result<Self, String> {
+    fn new(set: &Arc<RuleSet>, scene: &Scene) -> Self {
+        let scenario = &scene.scenario;
         let set = match &scenario.given.grants {
             Some(lines) => Arc::new(RuleSet { grants: Grants::List(lines.clone()), ..(**set).clone() }),
             None => Arc::clone(set),
         };
         let told = scenario.steps.iter().any(|s| s.page.is_some());
         let pages = if told { Reply::Held } else { Reply::After(Span::ZERO, true) };
-        let cmdb = scenario.given.cmdb()?;
+        let cmdb = scene.cmdb.clone();
         let driver =
             Driver::new(Arc::clone(&set), Limits::default(), Reply::Held, pages).with_cmdb(move |_| cmdb.clone());
         let book = Book::new(&set);
@@ -85,35 +79,35 @@ impl Play {
             play.driver.inbox(&NewInbox { id, scope: DEFAULT_SCOPE.to_owned(), at: BEGINNING, body });
             play.settle();
         }
-        Ok(play)
+        play
     }
 
-    /// What was not as expected; an error where the step cannot be what its author meant.
-    fn step(&mut self, step: &Step) -> Result<Compared, String> {
+    /// What was not as expected.
+    fn step(&mut self, step: &Step, event: Option<&Event<'static>>) -> Compared {
         self.now = BEGINNING.plus(step.at);
         self.settle();
         let mut acts = Compared::default();
-        if let Some(event) = &step.event {
-            self.event(event.clone()).map_err(|why| format!("event: {why}"))?;
+        if let Some(event) = event {
+            self.event(event);
             self.settle();
         }
         if let Some(outcome) = &step.run {
             acts.misses.extend(self.run(outcome).err());
             self.settle();
         }
-        if let Some(outcome) = step.page {
-            acts.misses.extend(self.page(outcome).err());
+        if let Some(delivered) = step.page {
+            acts.misses.extend(self.page(delivered).err());
             self.settle();
         }
         if let Some(operator) = &step.operator {
-            acts.misses.extend(self.operator(operator)?);
+            acts.misses.extend(self.operator(operator).err());
             self.settle();
         }
-        let Some(expect) = &step.expect else { return Ok(acts) };
+        let Some(expect) = &step.expect else { return acts };
         let state = self.driver.shard.scope(DEFAULT_SCOPE);
-        let mut compared = expect.compare(&self.book, state.map(|s| s.cmdb.as_ref()));
+        let mut compared = compare(expect, &self.book, state.map(|s| s.cmdb.as_ref()));
         compared.misses.splice(0..0, acts.misses);
-        Ok(compared)
+        compared
     }
 
     /// For people: where, and what else there is.
@@ -143,36 +137,18 @@ impl Play {
         self.book.add(finished);
     }
 
-    fn event(&mut self, mut event: serde_json::Map<String, Value>) -> Result<(), String> {
-        event.entry("time").or_insert_with(|| json!(self.now));
-        let source = match event.remove("source") {
-            None => SOURCE.to_owned(),
-            Some(Value::String(name)) if !name.is_empty() => name,
-            Some(other) => return Err(format!("source: expected the name of a source, found {other}")),
-        };
-        let bytes = serde_json::to_vec(&event).map_err(|e| e.to_string())?;
-        let message = Message { source: &source, headers: &[], payload: Some(&bytes), stamp: self.now };
-        let native = format("paramedic").ok_or("the native format is not registered")?;
-        let mut events = Vec::new();
-        (native.decode)(message, &mut events).map_err(|e| e.to_string())?;
-        for event in events {
-            if event.unknown_fields > 0 {
-                return Err(format!("{} of its fields are none of an event", event.unknown_fields));
-            }
-            let event = event.into_owned();
-            let sifted = sift(&mut self.evaluator, &event);
-            self.matched(&event, &sifted.matches);
-            if sifted.goes_on {
-                let set = self.evaluator.set().digest;
-                let input = EventInput { event, matches: sifted.matches, set };
-                self.driver.event(self.now, DEFAULT_SCOPE, input);
-            }
+    fn event(&mut self, event: &Event<'static>) {
+        let sifted = sift(&mut self.evaluator, event);
+        self.matched(event, &sifted.matches);
+        if sifted.goes_on {
+            let set = self.evaluator.set().digest;
+            let input = EventInput { event: event.clone(), matches: sifted.matches, set };
+            self.driver.event(self.now, DEFAULT_SCOPE, input);
         }
-        Ok(())
     }
 
     /// Notes which conditions held, as the engine will find, and which steps of `enrich` failed.
-    fn matched(&mut self, event: &OwnedEvent, matches: &Matches) {
+    fn matched(&mut self, event: &Event<'static>, matches: &Matches) {
         let cmdb = self.driver.shard.scope(DEFAULT_SCOPE).map(|state| Arc::clone(&state.cmdb)).unwrap_or_default();
         let seen = matches.changes.keep(event);
         self.book.matched(&self.evaluator.with_thresholds(matches.clone(), &seen, &cmdb));
@@ -208,52 +184,42 @@ impl Play {
         if runs.is_empty() { "no run".to_owned() } else { runs.join(", ") }
     }
 
-    fn page(&mut self, outcome: PageOutcome) -> Result<(), Unmet> {
+    fn page(&mut self, delivered: bool) -> Result<(), Unmet> {
         let row = self.driver.held.iter().find(|row| matches!(row.order, Order::Page(_))).cloned();
         let row = row.ok_or_else(|| Unmet::of_act("page", "one that nobody told about yet".into(), "none".into()))?;
         let message = String::new();
-        let outcome = match outcome {
-            PageOutcome::Delivered => paramedic_model::Outcome::Succeeded { message, facts: BTreeMap::new() },
-            PageOutcome::Failed => paramedic_model::Outcome::Failed { message, never_left: false },
+        let outcome = if delivered {
+            paramedic_model::Outcome::Succeeded { message, facts: BTreeMap::new() }
+        } else {
+            paramedic_model::Outcome::Failed { message, never_left: false }
         };
         self.driver.answer(&row, &outcome, self.now);
         Ok(())
     }
 
-    /// What it could not be done to, if anything.
-    fn operator(&mut self, operator: &Operator) -> Result<Option<Unmet>, String> {
-        let details = &operator.details;
+    fn operator(&mut self, told: &Operator) -> Result<(), Unmet> {
         let open = self.book.incidents().rev().find(|i| i.state.is_open()).map(|i| i.id);
         let proposed = self.book.runs().find(|r| r.state == RunState::Proposed).map(|r| r.id);
-        let notes = details.notes.clone().unwrap_or_else(|| "as the scenario says".to_owned());
-        let act = match (operator.act, open, proposed) {
-            (Act::Ack, Some(incident), _) => OperatorAct::Acknowledge { incident },
-            (Act::Resolve, Some(incident), _) => OperatorAct::Resolve { incident, code: close_code(details)?, notes },
-            (Act::Approve, _, Some(run)) => OperatorAct::Approve { run },
-            (Act::Reject, _, Some(run)) => OperatorAct::Reject { run, reason: notes },
-            (Act::Ack | Act::Resolve, None, _) => {
-                return Ok(Some(Unmet::of_act("operator", "an open incident".into(), "none".into())));
+        let incident = || open.ok_or_else(|| Unmet::of_act("operator", "an open incident".into(), "none".into()));
+        let run = || proposed.ok_or_else(|| Unmet::of_act("operator", "a proposed run".into(), self.found_runs()));
+        let notes = told.notes.clone().unwrap_or_else(|| "as the scenario says".to_owned());
+        let act = match told.act {
+            Act::Ack => OperatorAct::Acknowledge { incident: incident()? },
+            Act::Resolve => {
+                let code = told.code.unwrap_or(CloseCode::SolutionProvided);
+                OperatorAct::Resolve { incident: incident()?, code, notes }
             }
-            (Act::Approve | Act::Reject, _, None) => {
-                return Ok(Some(Unmet::of_act("operator", "a proposed run".into(), self.found_runs())));
-            }
+            Act::Approve => OperatorAct::Approve { run: run()? },
+            Act::Reject => OperatorAct::Reject { run: run()?, reason: notes },
         };
         self.acts += 1;
-        let by = details.by.clone().unwrap_or_else(|| SOMEBODY.to_owned());
+        let by = told.by.clone().unwrap_or_else(|| SOMEBODY.to_owned());
         self.driver.inbox(&NewInbox {
             id: format!("{SOURCE}|{}", self.acts),
             scope: DEFAULT_SCOPE.to_owned(),
             at: self.now,
             body: InboxBody::Operator { by, act },
         });
-        Ok(None)
+        Ok(())
     }
-}
-
-fn close_code(details: &Details) -> Result<CloseCode, String> {
-    let Some(name) = &details.code else { return Ok(CloseCode::SolutionProvided) };
-    CloseCode::from_name(name).ok_or_else(|| {
-        let all: Vec<&str> = CloseCode::ALL.iter().map(|c| c.name()).collect();
-        format!("operator: {name:?} is no close code; these are: {}", all.join(", "))
-    })
 }

@@ -35,9 +35,36 @@ fn a_remedy_that_asks_leaves_when_a_person_says_so_though_the_rulebook_is_truste
     let mut w = asked("stop");
     let run = w.run().id;
     w.at("10m").act(OperatorAct::Approve { run });
-    assert_eq!(w.steps(), "run_released, -> in_progress");
+    assert_eq!(w.steps(), "run_released, acknowledged, -> in_progress");
     w.at("2h");
     assert_eq!(w.runs(), ["clean pending"], "its time to answer is over, and it was answered");
+}
+
+#[test]
+fn who_approves_is_at_work_and_nobody_is_told_that_nobody_is() {
+    let rest = "    remedy: [ { playbook: clean } ]\n    escalate:\n      - { at: 15m unacknowledged, to: lead }\n      - { at: 1h, to: boss }\n";
+    let asked = |act: fn(paramedic_model::Id) -> OperatorAct| {
+        let mut w = World::new(set("propose", &full("{ summary: x }", rest)));
+        w.event(disk("web-1", 95));
+        let run = w.run().id;
+        w.at("10m").act(act(run)).at("2h");
+        (w.pages(), w.incident().acknowledged.clone().map(|(who, _)| who))
+    };
+    let (pages, by) = asked(|run| OperatorAct::Approve { run });
+    assert_eq!((pages, by.as_deref()), (vec!["boss: still open after 1h".to_owned()], Some("ann")));
+    // A no is no answer to whether anybody is at work.
+    let (pages, by) = asked(|run| OperatorAct::Reject { run, reason: "no".to_owned() });
+    assert_eq!((pages.len(), by), (2, None));
+}
+
+#[test]
+fn who_was_at_work_before_stays_the_one_who_is() {
+    let mut w = asked("stop");
+    let (incident, run) = (w.incident().id, w.run().id);
+    w.at("1m").act_as("bob", OperatorAct::Acknowledge { incident }).steps();
+    w.at("2m").act(OperatorAct::Approve { run });
+    assert_eq!(w.steps(), "run_released");
+    assert_eq!(w.incident().acknowledged.as_ref().unwrap().0, "bob");
 }
 
 #[test]
@@ -179,6 +206,6 @@ fn what_is_not_so_any_more_when_it_is_approved_does_not_run() {
     let run = w.run().id;
     w.at("10m").event(disk("web-2", 95)).steps();
     w.act(OperatorAct::Approve { run });
-    assert_eq!(w.steps(), "run_withdrawn, run_decided, -> in_progress");
+    assert_eq!(w.steps(), "run_withdrawn, acknowledged, run_decided, -> in_progress");
     assert_eq!(w.live().runs[&run].state, R::Cancelled);
 }

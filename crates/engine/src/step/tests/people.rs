@@ -28,7 +28,7 @@ fn a_proposed_run_leaves_only_when_a_person_approves() {
     let mut w = proposed();
     let run = w.run().id;
     w.at("10m").act(OperatorAct::Approve { run });
-    assert_eq!(w.steps(), "run_released, -> in_progress");
+    assert_eq!(w.steps(), "run_released, acknowledged, -> in_progress");
     let row = &w.store.scopes["default"].outbox[0];
     assert_eq!((row.key, row.released_at), (w.run().key("test"), super::world::t("10m")));
     assert_eq!((w.run().state, w.run().decided_by.as_deref()), (R::Pending, Some("ann")));

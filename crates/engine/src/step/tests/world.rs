@@ -299,7 +299,11 @@ impl World {
     }
 
     pub(super) fn act(&mut self, act: OperatorAct) -> &mut Self {
-        self.inbox(InboxBody::Operator { by: "ann".into(), act })
+        self.act_as("ann", act)
+    }
+
+    pub(super) fn act_as(&mut self, by: &str, act: OperatorAct) -> &mut Self {
+        self.inbox(InboxBody::Operator { by: by.into(), act })
     }
 
     pub(super) fn ack(&mut self) -> &mut Self {

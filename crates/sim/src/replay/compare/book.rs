@@ -7,6 +7,7 @@ use paramedic_engine::{Decided, Decision, Mark, Step};
 use paramedic_model::{CloseCode, Id, Incident, IncidentMove, IncidentState, Timestamp};
 use serde_json::{Value, json};
 
+use super::super::causes::{Cause, Causes, event};
 use super::{EventRef, LISTED, Lines};
 
 /// What an incident is about, in both sets' words: scope, rulebook, rule, values of `by`.
@@ -18,13 +19,13 @@ pub(super) struct Record {
     pub(super) correlation: Correlation,
     pub(super) key: Id,
     pub(super) opened: Timestamp,
-    /// The event that opened it, and as an input.
-    pub(super) first: EventRef,
+    /// What opened it, and as an input.
+    pub(super) first: Cause,
     pub(super) input: String,
     /// As it is now.
     pub(super) incident: Told,
     /// The event that last changed its priority.
-    pub(super) raised: Option<(Timestamp, EventRef)>,
+    pub(super) raised: Option<(Timestamp, Option<EventRef>)>,
     /// When it was last resolved, while it is.
     pub(super) resolved: Option<Timestamp>,
     /// The event that ended it.
@@ -61,7 +62,7 @@ pub(super) struct Deed {
     /// What makes two of them the same.
     pub(super) what: Value,
     pub(super) at: Timestamp,
-    pub(super) event: EventRef,
+    pub(super) event: Option<EventRef>,
 }
 
 /// Runs or pages of an incident.
@@ -102,6 +103,7 @@ pub(super) struct Book {
     pub(super) by_correlation: BTreeMap<Correlation, BTreeSet<Id>>,
     /// Names of rules in the other set's words.
     renamed: BTreeMap<(String, String), String>,
+    causes: Causes,
     /// Of this batch: the incidents that an input opened or added to.
     pub(super) touched: BTreeMap<String, Vec<Id>>,
 }
@@ -114,17 +116,18 @@ impl Book {
     /// Takes a decision; `lines` has the events of the batch.
     pub(super) fn take(&mut self, scope: &Arc<str>, decided: &Decided, lines: &Lines) -> Option<News> {
         let input: &str = &decided.because.input;
-        let event = lines.get(&(Arc::clone(scope), decided.at, input.to_owned())).map(|line| event_ref(input, *line));
+        self.causes.take(scope, decided, lines);
         match &decided.decision {
             Decision::Mark(Mark::Matched { incident, .. }) => {
                 self.touched.entry(input.to_owned()).or_default().push(*incident);
                 None
             }
             Decision::Step(Step::IncidentOpened { incident }) => {
-                self.open(incident, input, event.unwrap_or_default());
+                let cause = self.causes.of(scope, decided, incident, lines);
+                self.open(incident, input, cause);
                 Some(News::Begun(incident.id))
             }
-            Decision::Step(step) => self.step(step, decided.at, event),
+            Decision::Step(step) => self.step(step, decided.at, event(scope, decided, lines)),
             Decision::Mark(_) => None,
         }
     }
@@ -137,7 +140,7 @@ impl Book {
         };
         let record = self.records.get_mut(&id)?;
         // What a timer or a report brings about goes back to what the incident was opened for.
-        let cause = || event.clone().unwrap_or_else(|| record.first.clone());
+        let cause = || event.clone().or_else(|| record.first.event.clone());
         match step {
             Step::IncidentRaised { impact, urgency, .. } => {
                 record.raised = Some((at, cause()));
@@ -181,7 +184,7 @@ impl Book {
         }
     }
 
-    fn open(&mut self, incident: &Incident, input: &str, first: EventRef) {
+    fn open(&mut self, incident: &Incident, input: &str, first: Cause) {
         let rule = self.renamed.get(&(incident.rulebook.clone(), incident.rule.clone()));
         let rule = rule.unwrap_or(&incident.rule).clone();
         let by = serde_json::to_string(&incident.by).unwrap_or_default();
@@ -231,18 +234,21 @@ impl Book {
 impl Record {
     /// For a report.
     pub(super) fn told(&self) -> Value {
-        json!({
-            "opened_at": self.opened, "by_event": self.first, "rule": self.incident.rule, "summary": self.incident.summary,
+        let mut told = json!({
+            "opened_at": self.opened, "rule": self.incident.rule, "summary": self.incident.summary,
             "priority": self.incident.priority, "state": self.incident.state.name(), "runs": self.runs.count(),
             "pages": self.pages.count(),
-        })
+        });
+        self.first.tell(&mut told);
+        told
     }
-}
 
-/// An event by its input id, `SOURCE|ID`.
-fn event_ref(input: &str, line: u64) -> EventRef {
-    let id = input.split_once('|').map_or(input, |(_, id)| id);
-    EventRef { line, id: id.to_owned() }
+    /// In short, for a report.
+    pub(super) fn named(&self) -> Value {
+        let mut told = json!({"opened_at": self.opened, "rule": self.incident.rule, "summary": self.incident.summary});
+        self.first.tell(&mut told);
+        told
+    }
 }
 
 fn drop_from<K: Ord>(index: &mut BTreeMap<K, BTreeSet<Id>>, key: &K, id: Id) {

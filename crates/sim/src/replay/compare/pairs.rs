@@ -132,10 +132,7 @@ impl Comparer {
             let here = candidate.correlation.0 == record.correlation.0;
             here && candidate.partner.is_some_and(|partner| !own.contains(&partner))
         });
-        let near = near.map(|r| {
-            json!({"opened_at": r.opened, "by_event": r.first, "rule": r.incident.rule,
-                                       "summary": r.incident.summary})
-        });
+        let near = near.map(Record::named);
         if let Some(record) = self.sides(side).0.records.get_mut(&id) {
             record.near = near;
         }
@@ -171,7 +168,7 @@ impl Comparer {
             (false, true) => Kind::Merged,
         };
         let (here, there) = (Some(record.told()), record.near.clone());
-        let mut difference = self.about(record, record.opened, kind, vec![record.first.clone()]);
+        let mut difference = self.about(record, record.opened, kind, [record.first.event.clone()]);
         (difference.rules, difference.against) = if tried { (here, there) } else { (there, here) };
         self.found.add(difference);
         let none = Deeds::default();
@@ -182,9 +179,9 @@ impl Comparer {
 
     fn both(&mut self, tried: &Record, other: &Record) {
         if tried.incident.priority != other.incident.priority {
-            let made_by = |r: &Record| r.raised.clone().unwrap_or((r.opened, r.first.clone()));
+            let made_by = |r: &Record| r.raised.clone().unwrap_or((r.opened, r.first.event.clone()));
             let ((at, event), (other_at, other_event)) = (made_by(tried), made_by(other));
-            let mut difference = self.about(tried, at.min(other_at), Kind::Priority, vec![event, other_event]);
+            let mut difference = self.about(tried, at.min(other_at), Kind::Priority, [event, other_event]);
             difference.rules = Some(json!({"priority": tried.incident.priority}));
             difference.against = Some(json!({"priority": other.incident.priority}));
             self.found.add(difference);
@@ -206,9 +203,9 @@ impl Comparer {
         };
         let by_first = tried.first != other.first;
         let ends = (tried.ended.as_ref() != other.ended.as_ref()).then_some([&tried.ended, &other.ended]);
-        let mut events: Vec<EventRef> = ends.into_iter().flatten().flatten().cloned().collect();
-        if by_first || events.is_empty() {
-            events.extend([tried.first.clone(), other.first.clone()]);
+        let mut events: Vec<Option<EventRef>> = ends.into_iter().flatten().cloned().collect();
+        if by_first || events.iter().all(Option::is_none) {
+            events.extend([tried.first.event.clone(), other.first.event.clone()]);
         }
         let mut difference = self.about(tried, tried.opened.min(other.opened), Kind::Changed, events);
         (difference.rules, difference.against) = (pick(&a), pick(&b));
@@ -224,20 +221,26 @@ impl Comparer {
                     left.swap_remove(at);
                     continue;
                 }
-                let mut difference = self.about(record, deed.at, kind, vec![deed.event.clone()]);
+                let mut difference = self.about(record, deed.at, kind, [deed.event.clone()]);
                 *(if side { &mut difference.rules } else { &mut difference.against }) = Some(deed.what.clone());
                 self.found.add(difference);
             }
         }
         if tried.more != other.more {
-            let mut difference = self.about(record, record.opened, kind, vec![record.first.clone()]);
+            let mut difference = self.about(record, record.opened, kind, [record.first.event.clone()]);
             difference.rules = Some(json!({"further": tried.more}));
             difference.against = Some(json!({"further": other.more}));
             self.found.add(difference);
         }
     }
 
-    fn about(&self, record: &Record, at: Timestamp, kind: Kind, events: Vec<EventRef>) -> Difference {
+    fn about(
+        &self,
+        record: &Record,
+        at: Timestamp,
+        kind: Kind,
+        events: impl IntoIterator<Item = Option<EventRef>>,
+    ) -> Difference {
         Difference {
             at,
             kind,
@@ -247,7 +250,7 @@ impl Comparer {
             about: record.incident.about.clone(),
             rules: None,
             against: None,
-            events: events.into_iter().filter(|e| e.line > 0).collect(),
+            events: events.into_iter().flatten().collect(),
         }
     }
 }
@@ -256,7 +259,7 @@ impl Comparer {
 fn told(record: &Record) -> Map<String, Value> {
     let i = &record.incident;
     let all = json!({
-        "opened_at": record.opened, "by_event": record.first, "about": i.about, "summary": i.summary,
+        "opened_at": record.opened, "by_event": record.first.event, "about": i.about, "summary": i.summary,
         "assign": i.assigned_to, "category": i.category, "shadow": i.shadow, "reopened": i.reopened,
         "resolved_at": record.resolved, "close_code": i.close_code,
     });
