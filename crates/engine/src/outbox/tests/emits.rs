@@ -47,7 +47,7 @@ fn what_may_not_have_arrived_is_sent_again_as_it_was_until_it_is_too_old() {
     let bytes = row.request.clone();
     let mut second = 2;
     let (last, reports) = loop {
-        let outcome = if row.attempts % 2 == 0 { refused() } else { unknown() };
+        let outcome = if row.attempts.is_multiple_of(2) { refused() } else { unknown() };
         let (next, reports) = after(&row, &outcome, t(second));
         assert_eq!((next.state, reports.len()), (S::Started, 0));
         second += 40;
