@@ -242,13 +242,13 @@ fn each_mistake_is_told_with_its_place_and_fix() {
         ),
     ] {
         let loaded = load_site(&site, "true");
-        let is_it = |d: &&Diagnostic| {
+        let is_it = |d: &Diagnostic| {
             d.is_error()
                 && d.message.contains(message)
                 && d.help.as_deref().unwrap_or_default().contains(help)
                 && format!("{}:{}", d.place.line, d.place.column) == at
         };
-        if loaded.set.is_some() || loaded.diagnostics.iter().find(is_it).is_none() {
+        if loaded.set.is_some() || !loaded.diagnostics.iter().any(is_it) {
             untold.push(format!("{site}expected at {at}: {message} ({help})\n{}", shown(&loaded)));
         }
     }
@@ -414,6 +414,13 @@ fn what_is_known_of_a_rule_with_a_threshold_is_known_with_its_default() {
         |value: &str| format!("event.type == \"disk\" && event.value {value} && event.value >= threshold(\"used\")");
     let verdict = |when: &str| analyse(&set_when(THRESHOLDS, when)).rules[0].verdict;
     assert_eq!(verdict(&when("< 100")), Verdict::Live);
+    let plain = "event.type == \"disk\" && event.value >= threshold(\"used\")";
+    let set = set_when(THRESHOLDS, plain);
+    let book = set.sources["r.yaml"].replace("event.type == \"ok\"", "event.value < threshold(\"used\") - 10");
+    let files = BTreeMap::from([("r.yaml".to_owned(), book), ("site.yaml".to_owned(), THRESHOLDS.to_owned())]);
+    let analysis = analyse(&Arc::new(load(&files).set.unwrap()));
+    let shown = analysis.rules[0].event.as_ref().unwrap();
+    assert!(analysis.rules[0].verdict == Verdict::Live && shown["value"].as_f64().unwrap() >= 90.0, "{shown}");
     assert_eq!(verdict(&when("< 80")), Verdict::Unknown, "a CI may have one of 70");
     assert_eq!(verdict(&when("< 80 && event.value > 81")), Verdict::Dead);
     let set = set_when(THRESHOLDS, &when("> 0"));

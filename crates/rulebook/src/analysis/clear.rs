@@ -83,8 +83,8 @@ impl Analyser<'_> {
         if !matches!(rule.pattern, Pattern::Event { .. }) || self.is_dead(ix) {
             return;
         }
-        let mut forms = self.needed(ix, Purpose::When);
-        forms.extend(self.asked(ix, Purpose::Clear).map(|a| a.must.clone()));
+        let mut forms = self.usual(ix, Purpose::When);
+        forms.extend(self.asked(ix, Purpose::Clear).map(|a| a.usual.as_ref().unwrap_or(&a.must).clone()));
         let found = self.find(&forms, |evaluator, event| {
             let matches = evaluator.match_without_cmdb(event);
             matches.when.contains(&ix) && matches.clear.contains(&ix) && evaluator.by(ix, event).is_ok()

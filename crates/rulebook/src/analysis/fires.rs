@@ -34,10 +34,14 @@ impl Analyser<'_> {
 
     fn one_fires(&mut self, rule: &Rule, needs_by: bool) {
         let ix = rule.ix;
-        let forms = self.needed(ix, Purpose::When);
+        let forms = self.usual(ix, Purpose::When);
         let found = self.find(&forms, |evaluator, event| {
             evaluator.match_without_cmdb(event).when.contains(&ix) && (!needs_by || evaluator.by(ix, event).is_ok())
         });
+        let found = match found {
+            Found::Never if !self.is_impossible(&self.needed(ix, Purpose::When)) => Found::Unknown,
+            found => found,
+        };
         match found {
             Found::Event(found) => self.known[ix.0 as usize].event = Some(found.sent),
             Found::Never if !needs_by => self.never_true(rule, Purpose::When, "it will be absent of every CI"),

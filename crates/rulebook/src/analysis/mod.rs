@@ -177,6 +177,8 @@ struct Asked {
     must: Form,
     /// What holds where it does not, if that is known.
     unless: Option<Form>,
+    /// Where it reads thresholds, what must hold for a CI that has none of its own.
+    usual: Option<Form>,
 }
 
 /// What a search for an event came to.
@@ -225,7 +227,8 @@ impl<'s> Analyser<'s> {
             let unless = stated
                 .is_whole
                 .then(|| Form::Any(vec![Form::implied(stated.implied, false), Form::of(stated.native, false)]));
-            asked[stated.rule.0 as usize].push(Asked { purpose, ix, must, unless });
+            let usual = stated.with_defaults.map(|cond| Form::All(vec![must.clone(), Form::of(&cond, true)]));
+            asked[stated.rule.0 as usize].push(Asked { purpose, ix, must, unless, usual });
         }
         let by = set.rules.iter().map(|rule| {
             let parts = rule.by.iter().flatten().filter_map(|ix| evaluator.native(*ix));
@@ -254,6 +257,13 @@ impl<'s> Analyser<'s> {
     /// What must hold where a condition of a rule does, for something that has all parts of `by`.
     fn needed(&self, rule: RuleIx, purpose: Purpose) -> Vec<Form> {
         let condition = self.asked(rule, purpose).map(|a| a.must.clone());
+        condition.into_iter().chain(self.by[rule.0 as usize].iter().cloned()).collect()
+    }
+
+    /// [`Analyser::needed`] with each threshold as it is for a CI that has none of its own. With this events are looked for;
+    /// that there are none is only known from what is needed.
+    fn usual(&self, rule: RuleIx, purpose: Purpose) -> Vec<Form> {
+        let condition = self.asked(rule, purpose).map(|a| a.usual.as_ref().unwrap_or(&a.must).clone());
         condition.into_iter().chain(self.by[rule.0 as usize].iter().cloned()).collect()
     }
 

@@ -121,8 +121,8 @@ impl Analyser<'_> {
 
     /// Looks for an event for which both hold; `true` where one was found, and told.
     fn meet(&mut self, a: &Rule, b: &Rule, conflict: &Conflict) -> bool {
-        let mut needed = self.needed(a.ix, Purpose::When);
-        needed.extend(self.needed(b.ix, Purpose::When));
+        let mut needed = self.usual(a.ix, Purpose::When);
+        needed.extend(self.usual(b.ix, Purpose::When));
         let (first, second) = (a.ix, b.ix);
         let found = self.find(&needed, |evaluator, event| {
             let when = evaluator.match_without_cmdb(event).when;

@@ -23,6 +23,8 @@ use crate::{Bindings, Bound, Changes, EnrichStep, ExprIx, ExprText, Field, New, 
 
 /// All texts together that are set in one event, in bytes.
 const MOST_BYTES: usize = 256 << 10;
+/// So much of a value that cannot be used is told, in characters.
+const MOST_SHOWN: usize = 100;
 /// How many failures are kept in words.
 const KEPT: usize = 16;
 
@@ -329,8 +331,10 @@ impl From {
                 (*ix, to_json(&value).map_err(|why| (*ix, Fault::new(why)))?)
             }
         };
-        of_value(&value, target)
-            .map_err(|expected| (ix, Fault::new(format!("{} gets {value}; expected {expected}", target.shown()))))
+        of_value(&value, target).map_err(|expected| {
+            let found: String = value.to_string().chars().take(MOST_SHOWN).collect();
+            (ix, Fault::new(format!("{} gets {found}; expected {expected}", target.shown())))
+        })
     }
 }
 

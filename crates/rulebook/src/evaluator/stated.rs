@@ -1,7 +1,9 @@
 //! What the conditions and values of a set say, for those who have no event.
 
-use super::{Compiled, Evaluator, Implied, Purpose};
+use super::{Compiled, Condition, Evaluator, Implied, Purpose};
 use crate::condition::{Cond, Term};
+use crate::script::native::{expression, necessary};
+use crate::script::thresholds::with_defaults;
 use crate::{ExprIx, RuleIx};
 
 /// What is known of a condition without an event.
@@ -13,6 +15,8 @@ pub(crate) struct Stated<'e> {
     pub(crate) native: &'e Cond,
     /// And then it does.
     pub(crate) is_whole: bool,
+    /// Where it reads thresholds, what must hold with their defaults.
+    pub(crate) with_defaults: Option<Cond>,
 }
 
 impl Evaluator {
@@ -24,7 +28,13 @@ impl Evaluator {
             implied: c.implied,
             native: &c.native,
             is_whole: c.script.is_none() && c.whole.is_none(),
+            with_defaults: self.necessary_with_defaults(c),
         })
+    }
+
+    fn necessary_with_defaults(&self, condition: &Condition) -> Option<Cond> {
+        let whole = with_defaults(condition.whole.as_ref()?, &self.set.site.thresholds)?;
+        Some(necessary(expression(&whole)?))
     }
 
     /// A value of the pure subset.

@@ -148,8 +148,7 @@ fn targets(reader: &mut Reader<'_, '_>, node: &Node, groups: &mut Option<Groups>
         let node = fields.get(name, reader.report);
         found.extend(node.and_then(|n| value(reader, n, &target, groups)).map(|field| (target, field)));
     }
-    let texts: [(&str, fn(String) -> Target); 2] = [("labels", Target::Label), ("annotations", Target::Annotation)];
-    for (name, target) in texts {
+    for (name, target) in [("labels", Target::Label as fn(String) -> Target), ("annotations", Target::Annotation)] {
         let Some(node) = fields.get(name, reader.report) else { continue };
         let Kind::Map(entries) = &node.kind else {
             let help = Some(format!("write `{name}: {{ rack: r7 }}`"));

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::compile::{Finding, Role};
 use super::json::from_json;
-use super::member::with_conjuncts;
+use super::member::{edit, with_conjuncts};
 use super::native::expression;
 use crate::Threshold;
 use crate::condition::Lit;
@@ -64,6 +64,23 @@ pub(crate) fn defaults(ast: &AST, of_site: &BTreeMap<String, Threshold>) -> Vec<
         None => threshold.default.as_f64().map(Lit::Float),
     })
     .collect()
+}
+
+/// A condition with the default in the place of each threshold; `None` where it reads none.
+pub(crate) fn with_defaults(ast: &AST, of_site: &BTreeMap<String, Threshold>) -> Option<AST> {
+    let mut expr = expression(ast).filter(|expr| reads(expr))?.clone();
+    edit(&mut expr, &mut |expr| {
+        if let Expr::FnCall(call, pos) = expr
+            && let (THRESHOLD, [Expr::StringConstant(name, _)]) = (call.name.as_str(), call.args.as_slice())
+            && let Some(threshold) = of_site.get(name.as_str())
+        {
+            *expr = match threshold.default.as_i64() {
+                Some(i) => Expr::IntegerConstant(i, *pos),
+                None => Expr::FloatConstant(threshold.default.as_f64().unwrap_or_default().into(), *pos),
+            };
+        }
+    });
+    Some(AST::new([Stmt::Expr(expr.into())], ast.shared_lib().clone()))
 }
 
 /// Whether a condition reads a threshold.
