@@ -134,11 +134,7 @@ impl<'v> Chain<'v> {
                     self.guards(out, id);
                 }
             }
-            "run_released" => {
-                if self.first_report_of(&row["record"]).is_none() {
-                    self.guards(out, &row["record"]);
-                }
-            }
+            "run_released" if self.first_report_of(&row["record"]).is_none() => self.guards(out, &row["record"]),
             "run_reported" => {
                 let id = &data["report"]["run"];
                 if self.first_report_of(id).is_some_and(|first| first["seq"] == row["seq"]) {

@@ -58,8 +58,10 @@ fn plain(list: usize) -> ReplayOptions {
     ReplayOptions { scope: None, list: Some(list), ..options() }
 }
 
-/// Rule, line and id of the event, instants in minutes: opened, armed, resolved.
-fn told(listed: &Listed) -> (&str, Option<(u64, &str)>, i64, Option<i64>, Option<i64>) {
+/// Its rule, line and id of its event, and when it was opened, armed and resolved.
+type Told<'a> = (&'a str, Option<(u64, &'a str)>, i64, Option<i64>, Option<i64>);
+
+fn told(listed: &Listed) -> Told<'_> {
     let minutes = |t: paramedic_model::Timestamp| (t.since(at(0.0)).as_secs_f64() / 60.0) as i64;
     let event = listed.by_event.as_ref().map(|e| (e.line, e.id.as_str()));
     let (armed, resolved) = (listed.armed_at.map(minutes), listed.resolved_at.map(minutes));

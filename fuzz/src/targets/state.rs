@@ -123,7 +123,6 @@ fn dispatch(row: &OutboxRow, incident: Option<&Incident>, set: &RuleSet, outcome
         topic_read_by: None,
         max_action_age: Span::from_secs(900),
         recovered: None,
-        topic_read_by: None,
     };
     let is_a_move = |next: &OutboxRow| {
         assert!(next.state == row.state || row.state.may_become(next.state), "{:?} -> {:?}", row.state, next.state);
