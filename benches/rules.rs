@@ -1,5 +1,5 @@
-//! What rules cost: matching by how many there are, what no index finds, load and memory; and `paramedic replay
-//! --threads 1` over events of 400 bytes, JSON parsed; `paramedic check`. Prints one line of JSON a case. Needs no broker
+//! What rules cost: matching by how many there are, what no index finds, load and memory; and `paramedic replay` over
+//! events of 400 bytes, JSON parsed; `paramedic check`. Prints one line of JSON a case. Needs no broker
 //! and no store.
 //!
 //! `cargo bench --bench rules [-- match | check | replay | windows]`
@@ -10,9 +10,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::hint::black_box;
 use std::io::Write as _;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use paramedic_formats::{Message, format};
 use paramedic_model::{OwnedEvent, Timestamp};
@@ -53,6 +53,7 @@ fn main() {
     }
     if wanted("windows") {
         windows();
+        keys();
     }
 }
 
@@ -322,7 +323,7 @@ fn checks() {
     }
 }
 
-/// `paramedic replay --threads 1`. One event in a thousand matches.
+/// `paramedic replay` with one thread and with two. One event in a thousand matches.
 fn replays() {
     for rules in [100, 1_000, 10_000] {
         let conditions: Vec<String> = (0..rules)
@@ -351,7 +352,7 @@ fn replays() {
 /// Hosts of the cases with windows.
 const HOSTS: u64 = 10_000;
 
-/// `paramedic replay --threads 1` with windows: every event is a part of one, of 10,000 hosts. 3 ms lie between two.
+/// `paramedic replay` with windows: every event is a part of one, of 10,000 hosts. 3 ms lie between two.
 fn windows() {
     let book = |pattern: &str| {
         let text = format!(
@@ -390,13 +391,33 @@ fn windows() {
     });
 }
 
+/// Keys of the case with many windows.
+const KEYS: u64 = 100_000;
+
+/// What a key's window takes: `by` is the host, or the same for all. What else is kept of the events is the same.
+fn keys() {
+    let peak = |by: &str| {
+        let text = format!(
+            "rulebook: bench\nautonomy: record\nrules:\n  - rule: one\n    when: event.type == \"failed\"\n    count: {{ at_least: 1000, within: 2h }}\n    \
+             by: [{by}]\n    incident: {{ summary: many }}\n"
+        );
+        let of_host = |i: u64, dice: &mut Dice| timed(i, "failed", i.wrapping_mul(7_919) % KEYS, dice);
+        let files = Files::new(&BTreeMap::from([("bench.yaml".to_owned(), text)]), of_host);
+        files.replay(1)
+    };
+    let (one, many) = (peak("event.type"), peak("event.ci"));
+    let bytes = many.peak_kib.saturating_sub(one.peak_kib) * 1024 / KEYS;
+    tell(json!({"case": "keys", "keys": KEYS, "elements_a_key": REPLAYED / KEYS, "bytes_a_key": bytes,
+        "peak_mib": many.peak_kib / 1024, "events_per_s": many.events_per_s(), "events_per_s_of_one_key": one.events_per_s()}));
+}
+
 /// As [`line`], at a time and of one host.
 fn timed(i: u64, type_: &str, host: u64, dice: &mut Dice) -> String {
     let text = line(i, type_, "1", "warning", dice);
     let at = Timestamp::from_nanos(1_767_225_600_000_000_000 + i as i64 * 3_000_000);
     let (head, rest) = text.split_once("\"ci\":\"").unwrap();
     let (_, tail) = rest.split_once('"').unwrap();
-    let text = format!("{head}\"time\":\"{at}\",\"ci\":\"host-{host:04}\"{tail}");
+    let text = format!("{head}\"time\":\"{at}\",\"ci\":\"host-{host:05}\"{tail}");
     // Still of 400 bytes.
     let too_long = text.len().saturating_sub(400);
     text.replacen(&"x".repeat(too_long), "", 1)
@@ -411,50 +432,82 @@ fn replay_set(
     sources: &BTreeMap<String, String>,
     n: usize,
     matched: Option<u64>,
-    mut event: impl FnMut(u64, &mut Dice) -> String,
+    event: impl FnMut(u64, &mut Dice) -> String,
 ) {
-    let folder = tempfile::tempdir().unwrap();
-    let rules = folder.path().join("rules");
-    std::fs::create_dir_all(&rules).unwrap();
-    for (path, text) in sources {
-        std::fs::write(rules.join(path), text).unwrap();
-    }
-    let path = folder.path().join("events.jsonl");
-    let mut file = std::io::BufWriter::new(std::fs::File::create(&path).unwrap());
-    let (mut dice, mut bytes) = (Dice(3), 0);
-    for i in 0..REPLAYED {
-        let line = event(i, &mut dice);
-        bytes += line.len();
-        writeln!(file, "{line}").unwrap();
-    }
-    file.flush().unwrap();
-    let mut best: Option<(u64, f64, Value)> = None;
-    for _ in 0..3 {
-        let before = cpu_seconds();
-        let out = Command::new(env!("CARGO_BIN_EXE_paramedic"))
-            .args(["replay", "--threads", "1", "--json", "--rules"])
-            .arg(&rules)
-            .arg("--events")
-            .arg(&path)
-            .output()
-            .unwrap();
-        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-        let report: Value = serde_json::from_slice(&out.stdout).unwrap();
-        let took = report["duration_ms"].as_u64().unwrap();
-        if best.as_ref().is_none_or(|(ms, ..)| took < *ms) {
-            best = Some((took, cpu_seconds() - before, report));
+    let files = Files::new(sources, event);
+    for threads in [1, 2] {
+        let best = (0..3).map(|_| files.replay(threads)).min_by_key(|run| run.ms).unwrap();
+        if let Some(matched) = matched {
+            assert_eq!(best.report["matched"], matched, "one in a thousand");
         }
+        tell(
+            json!({"case": "replay", "of": case, "rules": n, "threads": threads, "bytes_an_event": files.bytes / REPLAYED,
+            "events_per_s": best.events_per_s(), "cpu_us_an_event": round(best.cpu_s * 1e6 / REPLAYED as f64),
+            "matched": best.report["matched"], "incidents": best.report["incidents_opened"]}),
+        );
     }
-    let (ms, cpu, report) = best.unwrap();
-    assert_eq!(report["events"], REPLAYED);
-    if let Some(matched) = matched {
-        assert_eq!(report["matched"], matched, "one in a thousand");
+}
+
+/// Rules, and events in a file.
+struct Files {
+    folder: tempfile::TempDir,
+    bytes: u64,
+}
+
+/// What a replay came to.
+struct Replayed {
+    ms: u64,
+    cpu_s: f64,
+    /// Resident memory, at most.
+    peak_kib: u64,
+    report: Value,
+}
+
+impl Files {
+    fn new(sources: &BTreeMap<String, String>, mut event: impl FnMut(u64, &mut Dice) -> String) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(folder.path().join("rules")).unwrap();
+        for (path, text) in sources {
+            std::fs::write(folder.path().join("rules").join(path), text).unwrap();
+        }
+        let mut file = std::io::BufWriter::new(std::fs::File::create(folder.path().join("events.jsonl")).unwrap());
+        let (mut dice, mut bytes) = (Dice(3), 0);
+        for i in 0..REPLAYED {
+            let line = event(i, &mut dice);
+            bytes += line.len() as u64;
+            writeln!(file, "{line}").unwrap();
+        }
+        file.flush().unwrap();
+        Self { folder, bytes }
     }
-    tell(
-        json!({"case": "replay", "of": case, "rules": n, "incidents": report["incidents_opened"], "bytes_an_event": bytes as u64 / REPLAYED,
-        "events_per_s": REPLAYED * 1_000 / ms, "cpu_us_an_event": round(cpu * 1e6 / REPLAYED as f64),
-        "matched": report["matched"]}),
-    );
+
+    fn replay(&self, threads: usize) -> Replayed {
+        let before = cpu_seconds();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_paramedic"))
+            .args(["replay", "--json", "--threads", &threads.to_string(), "--rules"])
+            .arg(self.folder.path().join("rules"))
+            .arg("--events")
+            .arg(self.folder.path().join("events.jsonl"))
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut peak_kib = 0;
+        while child.try_wait().unwrap().is_none() {
+            peak_kib = status_kib(&child.id().to_string(), "VmHWM:").unwrap_or(peak_kib);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let out = child.wait_with_output().unwrap();
+        assert!(out.status.success());
+        let report: Value = serde_json::from_slice(&out.stdout).unwrap();
+        assert_eq!(report["events"], REPLAYED);
+        Replayed { ms: report["duration_ms"].as_u64().unwrap(), cpu_s: cpu_seconds() - before, peak_kib, report }
+    }
+}
+
+impl Replayed {
+    fn events_per_s(&self) -> u64 {
+        REPLAYED * 1_000 / self.ms
+    }
 }
 
 fn tell(mut line: Value) {
@@ -472,9 +525,13 @@ fn mib(from_kib: u64, to_kib: u64) -> f64 {
 
 /// Resident memory of this process.
 fn resident_kib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|l| l.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    status_kib("self", "VmRSS:").unwrap()
+}
+
+/// Of a process that may have ended.
+fn status_kib(process: &str, what: &str) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    status.lines().find(|l| l.starts_with(what))?.split_whitespace().nth(1)?.parse().ok()
 }
 
 /// Processor time of the children that have ended, rule loading included.

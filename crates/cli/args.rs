@@ -254,7 +254,8 @@ pub(crate) struct TestArgs {
         comes from the events only. Rulebooks are granted what they ask. The figures depend on the\n\
         events, the rules and the options, never on --threads or --batch.\n\n\
         Before a changed rulebook goes live, try it on last week's events against the one that is live:\n\n  \
-        paramedic replay --rules new/ --against rules/ --events week.jsonl --json difference.json\n\n\
+        paramedic replay --rules new/ --against rules/ --events week.jsonl --json difference.json\n  \
+        paramedic replay --rules new/ --against rules/ --events kafka/alerts --from 7d -c paramedic.yaml\n\n\
         Both go over the events together, in one pass. Printed and written is what differs:\n  \
         opened, missed   incidents that only --rules opens, and that only --against opens\n  \
         merged, split    what is one incident under --rules and several under --against; the reverse\n  \
@@ -269,9 +270,15 @@ pub(crate) struct ReplayArgs {
     /// Folder of rulebooks
     #[arg(long, required_unless_present = "journal")]
     pub(crate) rules: Option<PathBuf>,
-    /// File of events, one message a line; `-` is standard input
+    /// File of events, one message a line; `-` is standard input. kafka/TOPIC or kafka/TOPIC/PARTITION: what Kafka has
     #[arg(long, required_unless_present = "journal")]
     pub(crate) events: Option<PathBuf>,
+    /// With events of Kafka: those since then, a time or how long ago
+    #[arg(long, value_name = "TIME|7d", conflicts_with = "journal")]
+    pub(crate) from: Option<String>,
+    /// With events of Kafka: those before then; else all that there are now
+    #[arg(long, value_name = "TIME|1h", conflicts_with = "journal")]
+    pub(crate) to: Option<String>,
     /// The format of its messages
     #[arg(long, default_value = "paramedic")]
     pub(crate) format: String,
@@ -306,7 +313,7 @@ pub(crate) struct ReplayArgs {
     /// With --journal: which shard's; a Kafka partition number where several engines share the topics
     #[arg(long, default_value_t = 0, requires = "journal")]
     pub(crate) shard: u32,
-    /// With --journal: the engine's configuration file
+    /// With --journal or events of Kafka: the engine's configuration file
     #[arg(short, long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Compare with this folder of rulebooks, on the same events; exit 1 where something differs

@@ -74,14 +74,13 @@ impl Reloader {
     /// For somebody, or for `SIGHUP` or `folder`. Blocks.
     pub(crate) fn reload(&self, by: &str, again: bool) -> Reloaded {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = *seen;
         let came = settled(&self.folder).and_then(|files| {
             *seen = Some(contents(&files));
             self.take(&files, again)
         });
         match &came {
             // It was not the folder's fault: it is tried again.
-            Err(Refused::Store(_)) => *seen = before,
+            Err(Refused::Store(_)) => *seen = None,
             Err(Refused::Unreadable(why)) => *seen = Some(Digest::of_bytes(why.as_bytes())),
             _ => {}
         }

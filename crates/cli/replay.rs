@@ -1,8 +1,7 @@
 //! `paramedic replay`: past events against rulebooks, or a live history once more.
 
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io::{BufRead, BufReader, IsTerminal as _, stdin};
+use std::io::IsTerminal as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,13 +10,14 @@ use indicatif::{ProgressBar, ProgressStyle};
 use paramedic_model::{Grants, Timestamp};
 use paramedic_rulebook::{DEFAULT_SCOPE, ScopeExpr};
 use paramedic_sim::replay::Listed;
-use paramedic_sim::{ReplayOptions, Report, RunsBehave, replay as run_replay};
+use paramedic_sim::{ReplayOptions, Report, RunsBehave, replay_messages};
 use serde::Serialize;
 
 use crate::args::{ReplayArgs, Runs};
 use crate::{Done, Outcome, rules};
 
 mod against;
+mod input;
 pub(crate) mod journal;
 
 pub(crate) fn replay(args: &ReplayArgs) -> Outcome {
@@ -49,32 +49,25 @@ pub(crate) fn replay(args: &ReplayArgs) -> Outcome {
         Some(path) => Some(std::fs::read_to_string(path).with_context(|| path.display().to_string())?),
         None => None,
     };
+    let mut messages = input::open(args, events, &mut options)?;
     if let Some(against) = &args.against {
-        return against::compare(args, &set, against, events, &options);
+        return against::compare(args, &set, against, messages.as_mut(), &options);
     }
     let bar = progress();
     let mut told = |events: u64| bar.set_position(events);
-    let report = run_replay(set, lines(events)?, &options, &mut told);
+    let report = replay_messages(set, messages.as_mut(), &options, &mut told);
     bar.finish_and_clear();
     let report = report?;
-    tell_undecodable(events, &report);
+    tell_undecodable(args, &report);
     tell_failed(&report);
     print(args, &report, || human(&report, events))?;
     Ok(Done::Well)
 }
 
-/// The lines of a file, or of standard input.
-fn lines(events: &Path) -> anyhow::Result<Box<dyn BufRead>> {
-    if events.as_os_str() == "-" {
-        return Ok(Box::new(BufReader::new(stdin())));
-    }
-    let file = File::open(events).with_context(|| events.display().to_string())?;
-    Ok(Box::new(BufReader::with_capacity(1 << 20, file)))
-}
-
-fn tell_undecodable(events: &Path, report: &Report) {
+fn tell_undecodable(args: &ReplayArgs, report: &Report) {
+    let events = args.events.as_deref().unwrap_or(Path::new("-")).display();
     for (line, why) in &report.undecodable {
-        eprintln!("{}:{line}: {why}", events.display());
+        eprintln!("{events}:{line}: {why}");
     }
 }
 
@@ -127,7 +120,7 @@ fn human(r: &Report, events: &Path) -> String {
     let some = |n: u64, what: &str| (n > 0).then(|| format!("{n} {what}"));
     let kinds = [
         some(r.runs_would_be, "would have been"),
-        some(r.runs_proposed, "wait for a person"),
+        some(r.runs_proposed, "proposed to a person"),
         some(r.runs_denied, "denied by a guard"),
         some(r.remedies_skipped, "remedies passed over"),
     ];

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use paramedic_model::Grants;
 use paramedic_rulebook::RuleSet;
 use paramedic_sim::replay::{Difference, Kind};
-use paramedic_sim::{Comparison, ReplayOptions, compare as run_compare};
+use paramedic_sim::{Comparison, Messages, ReplayOptions, compare_messages};
 use serde_json::Value;
 
 use crate::args::ReplayArgs;
@@ -20,15 +20,15 @@ pub(super) fn compare(
     args: &ReplayArgs,
     set: &Arc<RuleSet>,
     against: &Path,
-    events: &Path,
+    messages: &mut dyn Messages,
     options: &ReplayOptions,
 ) -> Outcome {
     let other = rules::set(against, &Grants::AsAsked)?;
     let bar = super::progress();
-    let comparison = run_compare(set, &other, super::lines(events)?, options, &mut |read| bar.set_position(read));
+    let comparison = compare_messages(set, &other, messages, options, &mut |read| bar.set_position(read));
     bar.finish_and_clear();
     let comparison = comparison?;
-    super::tell_undecodable(events, &comparison.rules);
+    super::tell_undecodable(args, &comparison.rules);
     super::print(args, &comparison, || human(&comparison))?;
     Ok(if comparison.same { Done::Well } else { Done::Found })
 }

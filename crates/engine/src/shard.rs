@@ -17,7 +17,7 @@ use paramedic_rulebook::RuleSet;
 
 use crate::decision::Decided;
 use crate::state::State;
-use crate::step::{Engine, EventInput, Input, Limits};
+use crate::step::{Away, Engine, EventInput, Input, Limits};
 use commit::{drain, record};
 
 /// What a shard needs to know besides its state.
@@ -59,6 +59,8 @@ pub struct Shard {
     cap: Timestamp,
     tick: bool,
     blind: Vec<String>,
+    /// What is due by then fires.
+    due_until: Timestamp,
     began_under: Digest,
     touched: BTreeSet<Arc<str>>,
     /// Scopes with outbox rows that `new_orders` has not shown yet.
@@ -108,6 +110,7 @@ impl Shard {
             cap: clock,
             tick: false,
             blind: vec![],
+            due_until: clock,
             began_under: active,
             touched: BTreeSet::new(),
             unshown: BTreeSet::new(),
@@ -280,6 +283,7 @@ impl Shard {
             let Some(timer) = self.scopes.get(&scope).and_then(|s| s.state.timers.get(&id).cloned()) else { return };
             let now = due.max(self.clock);
             self.clock = now;
+            self.due_until = until;
             self.step(&scope, &format!("timer|{id}"), &Input::TimerDue(timer), due, !keep_event_digest);
         }
     }
@@ -295,7 +299,8 @@ impl Shard {
             self.ran_ahead = true;
             scope.state.head.decisions_at_event = Some(scope.state.head.decisions.clone());
         }
-        let decided = self.engine.step(&mut scope.state, name, input_id, input, now, &self.blind);
+        let away = Away { sources: &self.blind, until: self.due_until.max(now) };
+        let decided = self.engine.step(&mut scope.state, name, input_id, input, now, away);
         self.touched.insert(Arc::clone(name));
         for (ordinal, one) in decided.into_iter().enumerate() {
             record(scope, &self.config.cluster, name, ordinal, &one);

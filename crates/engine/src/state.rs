@@ -45,6 +45,8 @@ pub struct State {
     pub open_alerts: BTreeMap<Id, usize>,
     /// Known conditions.
     pub alerts: BTreeMap<AlertKey, Box<Alert>>,
+    /// (key as sent, key) of those that `enrich` gave another key.
+    pub by_sent: BTreeSet<(AlertKey, AlertKey)>,
     /// Ended conditions, by when they were last seen.
     pub ended: BTreeSet<(Timestamp, AlertKey)>,
     /// Parked resolves.
@@ -122,6 +124,7 @@ impl State {
             for contributes_to in &alert.incidents {
                 state.count_alert(*contributes_to, &alert.key);
             }
+            state.by_sent.extend(alert.keys());
             state.alerts.insert(alert.key.clone(), Box::new(alert));
         }
         for parked in image.parked {

@@ -126,6 +126,15 @@ impl Default for Limits {
     }
 }
 
+/// What a step is blind to.
+#[derive(Clone, Copy, Debug)]
+pub struct Away<'a> {
+    /// Sources that are away or stopped.
+    pub sources: &'a [String],
+    /// Where the clock is going: timers that are due by then fire now, one after the other.
+    pub until: Timestamp,
+}
+
 /// Decides. One a thread: it holds compiled rule sets, the active one and those of open incidents.
 #[derive(Default)]
 pub struct Engine {
@@ -187,7 +196,7 @@ impl Engine {
 
     /// Decides what follows from one input. `state` is changed by exactly the decisions that are returned, in
     /// order; nothing else happens. `input_id` names the input; the same input gives the same decisions.
-    /// `blind`: sources that are away or stopped.
+    /// `away`: what it is blind to.
     pub fn step(
         &self,
         state: &mut State,
@@ -195,12 +204,24 @@ impl Engine {
         input_id: &str,
         input: &Input,
         now: Timestamp,
-        blind: &[String],
+        away: Away<'_>,
     ) -> Vec<Decided> {
         let happened = VecDeque::new();
         let (out, worked) = (Vec::new(), BTreeSet::new());
         let input_id = Arc::from(input_id);
-        let mut cx = Cx { engine: self, state, scope, input: input_id, now, blind, out, happened, depth: 0, worked };
+        let mut cx = Cx {
+            engine: self,
+            state,
+            scope,
+            input: input_id,
+            now,
+            away,
+            sent_key: None,
+            out,
+            happened,
+            depth: 0,
+            worked,
+        };
         cx.begin_to_wait();
         match input {
             Input::Event(event) => cx.on_event(event),
@@ -233,7 +254,9 @@ struct Cx<'a> {
     scope: &'a str,
     input: Arc<str>,
     now: Timestamp,
-    blind: &'a [String],
+    away: Away<'a>,
+    /// Of the event in hand as sent, where `enrich` made another of it.
+    sent_key: Option<String>,
     out: Vec<Decided>,
     /// Steps of records that rules wait for, and that they have not seen yet.
     happened: VecDeque<Happened>,

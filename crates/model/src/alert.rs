@@ -18,6 +18,9 @@ pub struct AlertKey {
 pub struct Alert {
     /// Which condition.
     pub key: AlertKey,
+    /// The key of the event that opened it, as sent, where `enrich` made another of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent_key: Option<String>,
     /// Rule, alert or metric name when it began.
     pub type_: String,
     /// Identifiers as sent.
@@ -41,6 +44,12 @@ pub struct Alert {
 }
 
 impl Alert {
+    /// Its key as sent and its key, where they differ.
+    pub fn keys(&self) -> Option<(AlertKey, AlertKey)> {
+        let sent = AlertKey { source: self.key.source.clone(), dedup_key: self.sent_key.clone()? };
+        Some((sent, self.key.clone()))
+    }
+
     /// Whether the condition holds, as far as is known.
     pub fn is_open(&self) -> bool {
         self.closed.is_none()

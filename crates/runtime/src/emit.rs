@@ -18,7 +18,7 @@ use crate::source::kafka::{describe, with_options};
 use crate::source::refused::refused;
 
 /// A record that has not left so long after the last look at the halts does not leave any more (I13: within 1 s).
-const LEAVES_WITHIN: Duration = Duration::from_millis(800);
+const LEAVES_WITHIN: Duration = Duration::from_millis(600);
 /// How long a broker may take to say that it has a record that was sent, in milliseconds as librdkafka takes it.
 const ANSWERS_WITHIN: &str = "5000";
 /// Not the operator's to set. A record that librdkafka sent once more by itself would leave after a halt.
@@ -32,6 +32,11 @@ const OURS: [(&str, &str); 7] = [
     // As Kafka's own clients: what has one key is where their records with it are.
     ("partitioner", "murmur2_random"),
 ];
+
+/// Other names of theirs: of two names for one option either may win.
+const ALIASES: [&str; 4] = ["request.required.acks", "retries", "queue.buffering.max.ms", "delivery.timeout.ms"];
+/// A record that is under way is answered by then, or nobody knows.
+const ANSWERS_AT_LAST: Duration = Duration::from_secs(7);
 
 /// The topics that sources of a configuration read. Nothing is sent there: it could feed the rule that sends it.
 #[derive(Clone, Debug, Default)]
@@ -167,8 +172,15 @@ impl Emitter {
             Ok(came) => came,
             Err(_) => {
                 // What is under way stays so; what waits in the queue, of other events too, is tried again.
-                producer.purge(PurgeConfig::default().queue());
-                delivered.await
+                // Not waited for: a broker's thread may be held up by a name server.
+                producer.purge(PurgeConfig::default().queue().non_blocking());
+                match tokio::time::timeout(ANSWERS_AT_LAST, &mut delivered).await {
+                    Ok(came) => came,
+                    Err(_) => {
+                        let message = "the client does not say what became of it".to_owned();
+                        return Outcome::Unknown { message, retry_after: None };
+                    }
+                }
             }
         };
         let last = producer.context().last.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -195,6 +207,9 @@ impl Emitter {
             return Ok(producer.clone());
         }
         let mut config = with_options(kafka, &[("reconnect.backoff.max.ms", "1000")])?;
+        for name in ALIASES {
+            config.remove(name);
+        }
         OURS.iter().for_each(|(name, value)| {
             config.set(*name, *value);
         });

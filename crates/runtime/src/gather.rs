@@ -17,7 +17,8 @@ use crate::record::{BUFFER_BYTES, Chunk, Gathered};
 use crate::shared::{Stop, Troubles};
 use crate::source::{Reader, Standing};
 
-/// A source that has been away for this long is left out: the clock goes on, blind to it.
+/// For so long the clock does not tick on without a source that is away. Whatever else moves it meanwhile, what is decided
+/// is blind to that source.
 const BLIND_AFTER: Span = Span::from_secs(60);
 /// Lines of a file have no time of their own: they wait while others catch up from further back than this.
 const NEARLY_NOW: Span = Span::from_secs(10);
@@ -276,30 +277,10 @@ impl Gatherer {
         started: Timestamp,
         last_tick: &mut Timestamp,
     ) -> Gathered {
-        let mut horizon: Option<Timestamp> = None;
-        let mut all_at_end = true;
-        let mut blind = Vec::new();
-        for slot in slots.iter() {
-            match slot.reader.standing() {
-                Standing::Behind => {
-                    all_at_end = false;
-                    let own = slot.horizon(self.max_events);
-                    horizon = Some(horizon.map_or(own, |h| h.min(own)));
-                }
-                Standing::AtEnd => {}
-                Standing::Stopped(_) => blind.push(slot.reader.feed().source.clone()),
-                Standing::Away(since) if now.since(since) >= BLIND_AFTER => {
-                    blind.push(slot.reader.feed().source.clone());
-                }
-                Standing::Away(_) => all_at_end = false,
-            }
-        }
+        let Look { horizon, mut all_at_end, mut blind } = look(slots, self.max_events, now);
         if self.awaited.load(Ordering::Acquire) > slots.len() {
-            if now.since(started) >= BLIND_AFTER {
-                blind.push(NEVER_REACHED.to_owned());
-            } else {
-                all_at_end = false;
-            }
+            blind.push(NEVER_REACHED.to_owned());
+            all_at_end &= now.since(started) >= BLIND_AFTER;
         }
         let chunks: Vec<(usize, Chunk)> = slots
             .iter_mut()
@@ -361,6 +342,36 @@ impl Gatherer {
     }
 }
 
+/// What the sources say together.
+struct Look {
+    /// Up to which every source that is behind has been read.
+    horizon: Option<Timestamp>,
+    /// None is behind, and none has been away for a short while only.
+    all_at_end: bool,
+    /// Those that are away or stopped.
+    blind: Vec<String>,
+}
+
+fn look(slots: &[Slot], max_events: usize, now: Timestamp) -> Look {
+    let mut seen = Look { horizon: None, all_at_end: true, blind: Vec::new() };
+    for slot in slots {
+        match slot.reader.standing() {
+            Standing::Behind => {
+                seen.all_at_end = false;
+                let own = slot.horizon(max_events);
+                seen.horizon = Some(seen.horizon.map_or(own, |h| h.min(own)));
+            }
+            Standing::AtEnd => {}
+            Standing::Stopped(_) => seen.blind.push(slot.reader.feed().source.clone()),
+            Standing::Away(since) => {
+                seen.blind.push(slot.reader.feed().source.clone());
+                seen.all_at_end &= now.since(since) >= BLIND_AFTER;
+            }
+        }
+    }
+    seen
+}
+
 /// What a row takes in memory, about.
 fn bytes_of(row: &InboxRow) -> usize {
     match &row.entry.body {
@@ -418,6 +429,30 @@ mod tests {
         assert!(large.fill(1_000, Timestamp::EPOCH));
         assert_eq!(large.buffer.len(), SLICE, "one slice of MiBs is more than a buffer holds");
         assert!(!large.fill(1_000, Timestamp::EPOCH));
+    }
+
+    #[test]
+    fn what_is_decided_is_blind_to_a_source_from_its_first_moment_away() {
+        struct Gone(Feed, Timestamp);
+        impl Reader for Gone {
+            fn feed(&self) -> &Feed {
+                &self.0
+            }
+            fn take(&mut self, _: &mut Chunk, _: usize, _: Timestamp) {}
+            fn standing(&self) -> Standing {
+                Standing::Away(self.1)
+            }
+            fn lag(&self) -> Option<i64> {
+                None
+            }
+        }
+        let since = Timestamp::from_secs(100);
+        let away = Slot { reader: Box::new(Gone(slot(1).reader.feed().clone(), since)), ..slot(1) };
+        let slots = [away];
+        for (secs, ticks) in [(100, false), (159, false), (160, true)] {
+            let seen = look(&slots, 10, Timestamp::from_secs(secs));
+            assert_eq!((seen.blind.as_slice(), seen.all_at_end), (&["s".to_owned()][..], ticks), "{secs}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub mod connect;
 pub mod file;
+pub mod history;
 pub mod kafka;
 pub mod range;
 pub(crate) mod refused;

@@ -13,7 +13,10 @@ pub mod scenario;
 pub use journal::{
     Difference, JournalError, JournalOptions, JournalReport, RecordSource, SourceRecord, SourceSpec, replay_journal,
 };
-pub use replay::{Comparison, ReplayError, ReplayOptions, Report, RuleFailures, RunsBehave, compare, replay};
+pub use replay::{
+    Arrived, Comparison, Lines, Messages, ReplayError, ReplayOptions, Report, RuleFailures, RunsBehave, compare,
+    compare_messages, replay, replay_messages,
+};
 pub use scenario::{Coverage, FailedStep, Miss, Missed, Part, Reached, ScenarioResult, check_scenarios, run_scenarios};
 
 /// The scope of a source that configures none.

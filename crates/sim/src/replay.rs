@@ -9,6 +9,7 @@ mod compare;
 mod gather;
 mod list;
 mod matching;
+mod messages;
 mod worker;
 
 use std::collections::BTreeMap;
@@ -25,10 +26,12 @@ use paramedic_rulebook::{EnrichFailures, RuleSet, ScopeExpr};
 use serde::Serialize;
 
 pub use causes::EventRef;
-pub use compare::{Comparison, Difference, Kind, compare};
+pub use compare::{Comparison, Difference, Kind, compare, compare_messages};
 use gather::{Gathered, gather};
 pub use list::Listed;
 use list::Listing;
+
+pub use messages::{Arrived, Lines, Messages};
 use worker::{Tally, Work};
 
 /// Batches that wait for a worker, at most.
@@ -66,6 +69,8 @@ pub struct ReplayOptions {
     pub threads: usize,
     /// Events a batch; 0 is 1.
     pub batch: usize,
+    /// Lines that a thread decodes and matches at once; 0: as many as are fast.
+    pub lines: usize,
     /// A CMDB file's text, with which every scope begins.
     pub cmdb: Option<String>,
     /// The engine's bounds.
@@ -87,6 +92,7 @@ impl ReplayOptions {
             runs: RunsBehave::Ok,
             threads: 1,
             batch: 250,
+            lines: 0,
             cmdb: None,
             limits: Limits::default(),
             differences: 10_000,
@@ -134,7 +140,7 @@ pub struct Report {
     pub duration_ms: u64,
     /// Of the runs: those that would have been, as their rulebook asks for no more.
     pub runs_would_be: u64,
-    /// Of the runs: those that wait for a person.
+    /// Of the runs: those that were proposed to a person.
     pub runs_proposed: u64,
     /// Of the runs: those to which a guard said no.
     pub runs_denied: u64,
@@ -224,7 +230,20 @@ pub fn replay(
     options: &ReplayOptions,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Report, ReplayError> {
-    let (gathered, done, took) = drive(lines, options, &[Arc::clone(&set)], progress, |cmdb, receiver| {
+    replay_messages(set, &mut Lines::new(lines), options, progress)
+}
+
+/// As [`replay`], of messages from wherever they come.
+///
+/// # Errors
+/// As [`replay`].
+pub fn replay_messages(
+    set: Arc<RuleSet>,
+    messages: &mut dyn Messages,
+    options: &ReplayOptions,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Report, ReplayError> {
+    let (gathered, done, took) = drive(messages, options, &[Arc::clone(&set)], progress, |cmdb, receiver| {
         worker::work(&set, options, cmdb, receiver)
     })?;
     let (tallies, lists): (Vec<Tally>, Vec<Option<Listing>>) = done.into_iter().unzip();
@@ -239,7 +258,7 @@ pub fn replay(
 /// Gathers the lines for so many workers as there are threads. Gives what each of them came to, and how long it took, in
 /// milliseconds.
 fn drive<T: Send>(
-    lines: impl BufRead,
+    messages: &mut dyn Messages,
     options: &ReplayOptions,
     sets: &[Arc<RuleSet>],
     progress: &mut dyn FnMut(u64),
@@ -256,7 +275,7 @@ fn drive<T: Send>(
             let (work, cmdb) = (&work, cmdb.clone());
             workers.push(threads.spawn(move || work(cmdb, &receiver)));
         }
-        let gathered = gather(options, sets, senders, lines, progress);
+        let gathered = gather(options, sets, senders, messages, progress);
         let done: Result<Vec<T>, _> = workers.into_iter().map(|w| w.join()).collect();
         // What kept the gatherer from going on matters more than what that did to the workers.
         Ok::<_, ReplayError>((gathered?, done.map_err(|_| ReplayError::Worker)?))

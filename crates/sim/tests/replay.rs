@@ -5,7 +5,7 @@
 mod common;
 
 use common::{DISK, SERVICE, at, lines, options, run, set, set_of};
-use paramedic_sim::{Report, RunsBehave};
+use paramedic_sim::{ReplayOptions, Report, RunsBehave};
 
 #[test]
 fn threads_and_batches_do_not_show() {
@@ -23,6 +23,30 @@ fn threads_and_batches_do_not_show() {
                 assert_eq!(again.batches, first.events.div_ceil(batch as u64));
                 assert_eq!(Report { batches: first.batches, ..again }, first, "{threads} threads, batches of {batch}");
             }
+        }
+    }
+}
+
+#[test]
+fn however_few_lines_a_thread_takes_at_once_the_report_is_the_same() {
+    let set = set();
+    let mut lines = lines(5, 600, 3);
+    for (n, at) in (0..lines.len()).step_by(37).enumerate() {
+        lines.insert(at, ["{", "", "no event", r#"{"type":"service.down","ci":"web-1"}"#][n % 4].to_owned());
+    }
+    let whole = run(&set, &lines, &options());
+    assert!(whole.dead_letter > 4 && whole.matched > 0);
+    for (threads, at_once) in [(1, 1), (1, 7), (2, 1), (2, 3), (3, 7), (7, 1)] {
+        for sort_by_time in [false, true] {
+            let mut plain = options();
+            plain.sort_by_time = sort_by_time;
+            let expected = run(&set, &lines, &plain);
+            let some = ReplayOptions { threads, lines: at_once, ..plain };
+            assert_eq!(
+                run(&set, &lines, &some),
+                expected,
+                "{threads} threads, {at_once} lines, sorted: {sort_by_time}"
+            );
         }
     }
 }

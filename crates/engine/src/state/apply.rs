@@ -184,8 +184,10 @@ impl State {
             }),
             Mark::AlertOpened { alert } => {
                 if let Some(old) = self.alerts.insert(alert.key.clone(), alert.clone()) {
+                    old.keys().map(|keys| self.by_sent.remove(&keys));
                     self.ended.remove(&(old.last_seen, old.key));
                 }
+                self.by_sent.extend(alert.keys());
                 self.dirty.alerts.insert(alert.key.clone());
             }
             Mark::AlertSeen { alert, began, severity } => self.alert(alert, |a| {
@@ -222,6 +224,7 @@ impl State {
                 parked.iter().for_each(|key| self.unpark(key));
                 for key in alerts {
                     if let Some(old) = self.alerts.remove(key) {
+                        old.keys().map(|keys| self.by_sent.remove(&keys));
                         self.ended.remove(&(old.last_seen, old.key));
                         self.dirty.alerts.insert(key.clone());
                     }

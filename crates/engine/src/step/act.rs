@@ -42,7 +42,7 @@ impl Cx<'_> {
         self.step(step, &format!("person:{by}"), why);
     }
 
-    /// The run may go, if what it was decided for is still so. Who says yes is at work on the incident: that acknowledges
+    /// The run may go, if what it was decided for is still so. Who lets it go is at work on the incident: that acknowledges
     /// it, where nobody has yet.
     fn approve(&mut self, run: Id, by: &str, who: &str) {
         if !self.is_proposed(run) {
@@ -61,12 +61,12 @@ impl Cx<'_> {
         let Some((id, state, acknowledged)) = incident.map(|i| (i.id, i.state, i.acknowledged.is_some())) else {
             return;
         };
+        if wanted.is_err() {
+            return self.plan_next(id);
+        }
         if !acknowledged {
             self.step(Step::Acknowledged { incident: id, by: by.to_owned() }, who, "approved a run");
             self.stop_unacknowledged(id);
-        }
-        if wanted.is_err() {
-            return self.plan_next(id);
         }
         if state == IncidentState::New {
             self.move_to(id, IncidentMove::Start, who, "a remedy is under way".to_owned(), None);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use paramedic_model::{Attribute, Autonomy, CloseCode, CmdbDelta, Id, Page};
-use paramedic_rulebook::{Ctx, Field, Intent, NotifySpec, Rule};
+use paramedic_rulebook::{Ctx, Field, Intent, NotifySpec, Pattern, Rule};
 use serde_json::{Value, json};
 
 use super::pattern::{Hit, Which};
@@ -31,7 +31,7 @@ impl Cx<'_> {
         if !self.may_act(which, hit) {
             return self.ignore("held back by `once`");
         }
-        let firing = self.firing_id(which);
+        let firing = self.firing_id(which, hit);
         for (index, spec) in rule.notify.iter().enumerate() {
             let text = self.text_of(which, hit, spec);
             self.notify(which, firing, format!("notify/{index}"), &spec.to, &text, shadow);
@@ -41,8 +41,13 @@ impl Cx<'_> {
     }
 
     /// What a page or an event is about that is about no incident: the rule's firing.
-    fn firing_id(&self, which: &Which) -> Id {
-        Id::of(&json!(["notice", self.scope, which.book(), which.rule().name, which.by, self.now, self.input]))
+    fn firing_id(&self, which: &Which, hit: Hit<'_>) -> Id {
+        let of = json!(["notice", self.scope, which.book(), which.rule().name, which.by, self.now, self.input]);
+        // Of several records in one input each is a firing.
+        match &which.rule().pattern {
+            Pattern::Upon { .. } => Id::of(&json!([of, hit.event.id])),
+            _ => Id::of(&of),
+        }
     }
 
     fn notify(&mut self, which: &Which, firing: Id, step: String, to: &str, text: &str, shadow: bool) {

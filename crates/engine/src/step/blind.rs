@@ -9,12 +9,12 @@ const ASK_AGAIN: Span = Span::from_secs(60);
 
 impl Cx<'_> {
     fn is_blind_to(&self, source: &str) -> bool {
-        self.blind.iter().any(|away| away == source || away == NEVER_REACHED)
+        self.away.sources.iter().any(|away| away == source || away == NEVER_REACHED)
     }
 
     /// Whether a source that an incident heard from is away.
     fn is_blind_for(&self, incident: &Incident) -> bool {
-        if self.blind.is_empty() {
+        if self.away.sources.is_empty() {
             return false;
         }
         let mut sources = incident.event.iter().map(|e| &*e.source).chain(incident.alerts.iter().map(|a| &*a.source));
@@ -32,21 +32,26 @@ impl Cx<'_> {
 
     /// As [`Cx::waits_for_source`], of a window: `for`, `clear: { quiet }`, members of which one did not come.
     pub(super) fn window_waits_for_source(&mut self, id: Id, body: &WindowBody) -> bool {
-        let waits = match body {
-            WindowBody::Holds { last, fired: false, .. } | WindowBody::Quiet { last, .. } => {
-                self.is_blind_to(&last.source)
-            }
-            WindowBody::Members { came, .. } => came.iter().flatten().any(|event| self.is_blind_to(&event.source)),
-            _ => false,
-        };
+        let waits = self.is_blind_to_window(body);
         if waits {
             self.ask_again(id, TimerKind::Window);
         }
         waits
     }
 
+    pub(super) fn is_blind_to_window(&self, body: &WindowBody) -> bool {
+        match body {
+            WindowBody::Holds { last, fired: false, .. } | WindowBody::Quiet { last, .. } => {
+                self.is_blind_to(&last.source)
+            }
+            WindowBody::Members { came, .. } => came.iter().flatten().any(|event| self.is_blind_to(&event.source)),
+            _ => false,
+        }
+    }
+
     fn ask_again(&mut self, id: Id, what: TimerKind) {
         self.ignore("a source is away");
-        self.set_timer(id, what, self.now.plus(ASK_AGAIN));
+        // Not once for each minute of an outage that the clock jumps over.
+        self.set_timer(id, what, self.away.until.max(self.now).plus(ASK_AGAIN));
     }
 }

@@ -10,6 +10,8 @@ use super::pattern::{Hit, Which};
 use super::{Cx, actor};
 use crate::decision::Step;
 
+/// Longest event as JSON, in bytes: what scripts may send too.
+const LONGEST: usize = 64 * 1024;
 /// The rule that incidents about events that were given up name.
 const NOT_DELIVERED: &str = "events are not delivered";
 
@@ -139,7 +141,8 @@ fn event_of(given: &Map<String, Value>, ci: Option<&str>) -> Result<Map<String, 
     if !labels.is_empty() {
         event.insert("labels".to_owned(), Value::Object(labels));
     }
-    Ok(event)
+    let length = Value::Object(event.clone()).to_string().len();
+    if length > LONGEST { Err(format!("it has {length} bytes")) } else { Ok(event) }
 }
 
 fn label((name, value): (&String, &Value)) -> Option<Result<(String, Value), String>> {

@@ -42,6 +42,8 @@ impl Cx<'_> {
         // Signs of life of a rule that is switched off as well: else all would be absent when it is on again.
         self.on_signs_of_life(event, &key, &matches);
         let matches = self.on_conditions(matches);
+        self.sent_key =
+            (!std::ptr::eq(sent, event)).then(|| key_of(sent).dedup_key).filter(|sent| *sent != key.dedup_key);
         let came = Came { sent, event, key };
         match event.status {
             Status::Firing => self.on_firing(&came, &matches),
@@ -148,7 +150,8 @@ impl Cx<'_> {
     }
 
     pub(super) fn open_alert(&mut self, event: &OwnedEvent, key: &AlertKey, began: Timestamp) {
-        let alert = new_alert(event, key.clone(), began, self.now);
+        let sent_key = self.sent_key.clone();
+        let alert = Alert { sent_key, ..new_alert(event, key.clone(), began, self.now) };
         self.mark(Mark::AlertOpened { alert: Box::new(alert) });
     }
 
@@ -273,6 +276,7 @@ pub(super) fn key_of(event: &OwnedEvent) -> AlertKey {
 fn new_alert(event: &OwnedEvent, key: AlertKey, began: Timestamp, now: Timestamp) -> Alert {
     Alert {
         key,
+        sent_key: None,
         type_: event.type_.to_string(),
         ci: event.ci.clone(),
         labels: event.labels.clone(),

@@ -45,23 +45,38 @@ impl Cx<'_> {
         (seen, found)
     }
 
-    /// The event as the active set sees it. An open alert keeps the key that the rules gave it under which an incident of
-    /// this scope was opened: else what they made of it could never end.
+    /// The event as the active set sees it. An open alert keeps the key that it was opened with, whatever the `enrich` of
+    /// today makes of it: else it could never end.
     pub(super) fn as_seen<'e>(&self, sent: &'e OwnedEvent, matches: &Matches) -> Cow<'e, OwnedEvent> {
-        let mut seen = matches.changes.keep(sent);
         let current = self.state.head.set;
+        let mut others = self.state.open_by_set.keys().filter(|set| **set != current).peekable();
+        if matches.changes.is_empty() && self.state.by_sent.is_empty() && others.peek().is_none() {
+            return Cow::Borrowed(sent);
+        }
+        let mut seen = matches.changes.keep(sent);
         if self.is_open(&key_of(&seen)) {
             return seen;
         }
-        for set in self.state.open_by_set.keys().filter(|set| **set != current) {
-            let Some(kept) = self.evaluator(*set) else { continue };
-            let key = key_of(&kept.borrow_mut().seen(sent));
-            if self.is_open(&key) {
-                seen.to_mut().dedup_key = Some(key.dedup_key.into());
-                break;
-            }
+        // Of several that were sent with keys of their own and became one, the first is known by its key.
+        let kept = || {
+            others.find_map(|set| {
+                let kept = self.evaluator(*set)?;
+                let key = key_of(&kept.borrow_mut().seen(sent));
+                self.is_open(&key).then_some(key)
+            })
+        };
+        if let Some(key) = self.opened_as(key_of(sent)).or_else(kept) {
+            seen.to_mut().dedup_key = Some(key.dedup_key.into());
         }
         seen
+    }
+
+    /// The open alert that was opened by an event with this key, as sent.
+    fn opened_as(&self, sent: AlertKey) -> Option<AlertKey> {
+        let lowest = AlertKey { source: String::new(), dedup_key: String::new() };
+        let of_sent = self.state.by_sent.range((sent.clone(), lowest)..).take_while(|(as_sent, _)| *as_sent == sent);
+        let known = of_sent.map(|(_, key)| key).find(|key| self.is_open(key)).cloned();
+        known.or_else(|| self.is_open(&sent).then_some(sent))
     }
 
     fn is_open(&self, key: &AlertKey) -> bool {

@@ -3,6 +3,8 @@
 
 use std::ops::ControlFlow;
 
+use paramedic_model::OwnedEvent;
+
 use super::domain::Domain;
 use super::form::Form;
 use super::solve::{State, cases};
@@ -46,9 +48,13 @@ impl Analyser<'_> {
             left.iter().filter_map(|gap| Some((gap, gap.between()?, with(gap.samples().into_iter().next()?)?)));
         let changes: Vec<_> = changes.collect();
         let cleared: Vec<_> = clears.iter().filter_map(|range| with(range.samples().into_iter().next()?)).collect();
-        let does_clear = cleared.iter().any(|event| self.evaluator.matches(event).clear.contains(&rule.ix));
+        let mut found = |event: &OwnedEvent| {
+            let seen = self.evaluator.seen(event).into_owned();
+            self.evaluator.match_without_cmdb(&seen)
+        };
+        let does_clear = cleared.iter().any(|event| found(event).clear.contains(&rule.ix));
         let (gap, words, _) = changes.into_iter().filter(|_| does_clear).find(|(_, _, event)| {
-            let matches = self.evaluator.matches(event);
+            let matches = found(event);
             !matches.when.contains(&rule.ix) && !matches.clear.contains(&rule.ix)
         })?;
         // Which side of the gap matches.
@@ -92,7 +98,7 @@ impl Analyser<'_> {
             forms.into_iter().chain([Form::of(&other, false), Form::there(&Term::Path(Path::Type))]).collect();
         let ix = rule.ix;
         let found = self.find(&forms, |evaluator, event| {
-            evaluator.matches(event).clear.contains(&ix) && evaluator.by(ix, event).is_ok()
+            evaluator.match_without_cmdb(event).clear.contains(&ix) && evaluator.by(ix, event).is_ok()
         });
         let Found::Event(event) = found else { return };
         let message = format!(

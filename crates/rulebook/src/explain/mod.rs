@@ -206,7 +206,13 @@ impl Explainer {
 
     /// The rules whose patterns the event is for after `enrich`, asked as the engine asks.
     fn matched(&mut self, event: &OwnedEvent) -> Vec<RuleIx> {
-        let found = self.evaluator.match_without_cmdb(event);
+        let found = match &self.known {
+            Some(known) => {
+                let found = self.evaluator.match_seen(event);
+                self.evaluator.with_thresholds(found, event, &known.cmdb)
+            }
+            None => self.evaluator.match_without_cmdb(event),
+        };
         let parts = found.slots.iter().filter(|(_, slot)| matches!(slot, crate::Slot::Member(_))).map(|(ix, _)| *ix);
         let mut all: Vec<RuleIx> = found.when.iter().copied().chain(parts).collect();
         all.sort();

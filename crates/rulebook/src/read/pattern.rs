@@ -368,6 +368,10 @@ fn upon(reader: &mut Reader<'_, '_>, fields: &Fields<'_>) -> Option<ReadPattern>
         let help = format!("`for` goes with {}", STANDING.map(|step| format!("`{step}`")).join(", "));
         reader.report.error(at, message, Some(help));
     }
+    if let (Some(at), true, true) = (fields.key("by"), fields.has("for"), count.is_none()) {
+        let help = "take `by` out: each record is waited for by itself";
+        reader.report.error(at, "`by` does not go with `upon` and `for`", Some(help.to_owned()));
+    }
     Some(ReadPattern { pattern: Pattern::Upon { step: step.to_owned(), when, count }, names, is_of_samples: false })
 }
 

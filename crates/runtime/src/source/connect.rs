@@ -98,7 +98,7 @@ pub(crate) fn partitions(consumer: &BaseConsumer<Context>, topic: &str) -> Resul
     Ok(numbers(&metadata, topic))
 }
 
-fn numbers(metadata: &Metadata, topic: &str) -> Result<Vec<i32>, String> {
+pub(super) fn numbers(metadata: &Metadata, topic: &str) -> Result<Vec<i32>, String> {
     match metadata.topics().iter().find(|t| t.name() == topic) {
         Some(t) if t.error().is_none() && !t.partitions().is_empty() => {
             Ok(t.partitions().iter().map(MetadataPartition::id).collect())

@@ -5,14 +5,14 @@ use std::time::Duration;
 use paramedic_model::Timestamp;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
-use rdkafka::message::Message as _;
+use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::kafka::{client_config, describe, headers_of};
 use crate::config::KafkaConfig;
 use crate::record::Chunk;
 
-/// Reads ranges of a partition once more, for `replay --journal`: one after the other, as they abut.
+/// Reads ranges of a partition once more, for `replay`: one after the other, as they abut.
 pub struct RangeReader {
     consumer: BaseConsumer,
     name: String,
@@ -40,6 +40,30 @@ impl RangeReader {
         self.next
     }
 
+    /// Appends so many records before `to`, at most; those that are there. None: there are no more.
+    ///
+    /// # Errors
+    /// When the broker does not answer for 30 s, or the range is not there any more.
+    pub fn read_some(&mut self, to: i64, most: usize, into: &mut Chunk) -> Result<(), String> {
+        let started = std::time::Instant::now();
+        let enough = into.len() + most;
+        while self.next < to && into.len() < enough {
+            match self.consumer.poll(Duration::from_millis(200)) {
+                // What was aborted or compacted away leaves gaps, also at the end.
+                Some(Ok(message)) if message.offset() >= to => self.next = to,
+                Some(Err(KafkaError::PartitionEOF(_))) => self.next = to,
+                Some(Ok(message)) => self.next = take(&message, into),
+                Some(Err(e)) => return Err(format!("{} at offset {}: {e}", self.name, self.next)),
+                None if !into.is_empty() => return Ok(()),
+                None if started.elapsed() > Duration::from_secs(30) => {
+                    return Err(format!("{}: no answer from Kafka within 30 s", self.name));
+                }
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Appends the records before `to`.
     ///
     /// # Errors
@@ -48,12 +72,7 @@ impl RangeReader {
         let started = std::time::Instant::now();
         while self.next < to {
             match self.consumer.poll(Duration::from_millis(200)) {
-                Some(Ok(message)) => {
-                    let at = Timestamp::from_millis(message.timestamp().to_millis().unwrap_or(0));
-                    let offset = message.offset();
-                    into.push(offset, offset + 1, at, message.payload(), headers_of(&message));
-                    self.next = offset + 1;
-                }
+                Some(Ok(message)) => self.next = take(&message, into),
                 Some(Err(KafkaError::PartitionEOF(_))) => {
                     return Err(format!("{}: it ends before offset {to}: records are missing", self.name));
                 }
@@ -66,4 +85,12 @@ impl RangeReader {
         }
         Ok(())
     }
+}
+
+/// Appends it, and says where its partition goes on.
+fn take(message: &BorrowedMessage<'_>, into: &mut Chunk) -> i64 {
+    let at = Timestamp::from_millis(message.timestamp().to_millis().unwrap_or(0));
+    let offset = message.offset();
+    into.push(offset, offset + 1, at, message.payload(), headers_of(message));
+    offset + 1
 }

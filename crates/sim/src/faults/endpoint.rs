@@ -196,7 +196,7 @@ impl Endpoints {
         let roll = if calm { 0 } else { dice.roll(20) };
         if roll >= 17 {
             hit(Fault::BrokerAwayForEmit);
-            return (failed("no broker took it within 800 ms", true), soon);
+            return (failed("no broker took it within 600 ms", true), soon);
         }
         *self.emits.entry(key).or_default() += 1;
         if roll < 15 {

@@ -229,8 +229,8 @@ impl Owned {
             match world.kafka.fetch(partition, source.life, next, most, world.now) {
                 Fetched::Away => {
                     let since = *source.away_since.get_or_insert(world.now);
+                    blind.push(KAFKA_SOURCE.to_owned());
                     if world.now.since(since) >= BLIND_AFTER {
-                        blind.push(KAFKA_SOURCE.to_owned());
                         away = true;
                     } else {
                         at_end = false;

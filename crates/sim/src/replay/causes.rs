@@ -69,7 +69,11 @@ impl Causes {
         match &decided.decision {
             Decision::Mark(Mark::WindowChanged { window }) => {
                 let timer = timer_of(window.id);
-                self.gone.retain(|gone| *gone != timer);
+                if let Some(at) = self.gone.iter().position(|gone| *gone == timer) {
+                    // It was closed, and begins anew.
+                    self.gone.swap_remove(at);
+                    self.armed.remove(&timer);
+                }
                 // Each sign of life is waited for anew; all others wait since the first.
                 let anew = matches!(window.body, WindowBody::Absent { .. } | WindowBody::Feed { silent: false, .. });
                 let armed =

@@ -23,6 +23,7 @@ use serde_json::Value;
 pub(super) use pairs::Comparer;
 
 use super::causes::{EventRef, Lines};
+use super::messages::{Lines as FileLines, Messages};
 use super::{ReplayError, ReplayOptions, Report};
 
 /// So many runs, and pages, of an incident are listed; further ones are counted.
@@ -117,9 +118,23 @@ pub fn compare(
     options: &ReplayOptions,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Comparison, ReplayError> {
+    compare_messages(rules, against, &mut FileLines::new(lines), options, progress)
+}
+
+/// As [`compare`], of messages from wherever they come.
+///
+/// # Errors
+/// As [`super::replay`].
+pub fn compare_messages(
+    rules: &Arc<RuleSet>,
+    against: &Arc<RuleSet>,
+    messages: &mut dyn Messages,
+    options: &ReplayOptions,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Comparison, ReplayError> {
     let pair = (Arc::clone(rules), Arc::clone(against));
     let sets = [Arc::clone(rules), Arc::clone(against)];
-    let done = super::drive(lines, options, &sets, progress, |cmdb, receiver| {
+    let done = super::drive(messages, options, &sets, progress, |cmdb, receiver| {
         super::worker::work_both(&pair, options, cmdb, receiver)
     })?;
     let (gathered, workers, took) = done;

@@ -1,7 +1,6 @@
-//! Reads and counts the events of a file, and hands those that concern a rule to the workers by scope.
+//! Reads and counts the events of a history, and hands those that concern a rule to the workers by scope.
 
 use std::collections::BTreeMap;
-use std::io::BufRead;
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
@@ -9,6 +8,7 @@ use paramedic_model::{Digest, Running, Timestamp};
 use paramedic_rulebook::{EnrichFailures, RuleSet};
 
 use super::matching::{Done, Job, Kept, Line, Pool, UNSTAMPED};
+use super::messages::Messages;
 use super::worker::{Item, Work};
 use super::{KEPT_UNDECODABLE, ReplayError, ReplayOptions};
 
@@ -46,7 +46,7 @@ pub(super) fn gather(
     options: &ReplayOptions,
     sets: &[Arc<RuleSet>],
     workers: Vec<Sender<Work>>,
-    input: impl BufRead,
+    input: &mut dyn Messages,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Gathered, ReplayError> {
     let n = workers.len();
@@ -73,12 +73,12 @@ impl Gather<'_> {
     fn run(
         mut self,
         mut pool: Pool<'_>,
-        mut input: impl BufRead,
+        input: &mut dyn Messages,
         progress: &mut dyn FnMut(u64),
     ) -> Result<Gathered, ReplayError> {
         let mut read = 0;
         loop {
-            let (text, lines, more) = read_lines(&mut input, pool.lines(), &mut read)?;
+            let (text, lines, more) = read_lines(input, pool.lines(self.options), &mut read)?;
             self.give(&mut pool, Job::Lines(text, lines))?;
             progress(read);
             if !more {
@@ -86,7 +86,7 @@ impl Gather<'_> {
             }
         }
         self.take_rest(&mut pool)?;
-        for job in sorted(std::mem::take(&mut self.kept), pool.lines()) {
+        for job in sorted(std::mem::take(&mut self.kept), pool.lines(self.options)) {
             self.give(&mut pool, job)?;
         }
         self.take_rest(&mut pool)?;
@@ -177,25 +177,19 @@ fn sorted(kept: Vec<Kept>, most: usize) -> Vec<Job> {
     jobs
 }
 
-/// The next lines that are not blank, and whether there may be more.
+/// The next messages, and whether there may be more.
 fn read_lines(
-    input: &mut impl BufRead,
+    input: &mut dyn Messages,
     most: usize,
     read: &mut u64,
 ) -> Result<(Vec<u8>, Vec<Line>, bool), ReplayError> {
     let (mut text, mut lines) = (Vec::new(), Vec::with_capacity(most));
     while lines.len() < most {
         let from = text.len();
-        let cause = |cause| ReplayError::Read { line: *read + 1, cause };
-        if input.read_until(b'\n', &mut text).map_err(cause)? == 0 {
-            return Ok((text, lines, false));
-        }
-        *read += 1;
-        let line = text.get(from..).unwrap_or_default().trim_ascii_end().len();
-        text.truncate(from + line);
-        if line > 0 {
-            lines.push(Line { number: *read, at: from..from + line });
-        }
+        let next = input.next(&mut text).map_err(|cause| ReplayError::Read { line: *read + 1, cause })?;
+        let Some(arrived) = next else { return Ok((text, lines, false)) };
+        *read = arrived.number;
+        lines.push(Line { at: from..text.len(), arrived });
     }
     Ok((text, lines, true))
 }

@@ -9,6 +9,7 @@ use paramedic_formats::{Message, Undecodable};
 use paramedic_model::{Event, OwnedEvent, Span, Timestamp};
 use paramedic_rulebook::{EnrichFailures, Evaluator, RuleSet};
 
+use super::messages::Arrived;
 use super::worker::Item;
 use super::{ReplayError, ReplayOptions};
 use crate::feed::{Sifted, sift};
@@ -35,12 +36,11 @@ pub(super) enum Job {
     Kept(Vec<Kept>),
 }
 
-/// A line that is not blank.
+/// A message.
 pub(super) struct Line {
-    /// From 1.
-    pub(super) number: u64,
     /// Where it stands in the text.
     pub(super) at: Range<usize>,
+    pub(super) arrived: Arrived,
 }
 
 /// What a job came to.
@@ -74,8 +74,8 @@ pub(super) struct Bad {
 #[derive(Default)]
 struct Part<'a> {
     events: Vec<Event<'a>>,
-    /// Of each event, its line and its scope.
-    from: Vec<(u64, Arc<str>)>,
+    /// Of each event, its line, its scope, and when it arrived.
+    from: Vec<(u64, Arc<str>, Option<Timestamp>)>,
     /// With how many events came before.
     bad: Vec<(usize, Bad)>,
 }
@@ -133,8 +133,9 @@ impl<'a> Pool<'a> {
     }
 
     /// Lines of a job.
-    pub(super) fn lines(&self) -> usize {
+    pub(super) fn lines(&self, options: &ReplayOptions) -> usize {
         match self {
+            _ if options.lines > 0 => options.lines,
             Pool::One(..) => LINES,
             Pool::Several(..) => LINES_OF_SEVERAL,
         }
@@ -199,7 +200,7 @@ impl<'a> Matcher<'a> {
             Job::Kept(events) => {
                 let mut part = Part::default();
                 for (line, scope, event) in events {
-                    part.from.push((line, scope));
+                    part.from.push((line, scope, None));
                     part.events.push(event);
                 }
                 let before = turn(&part)?;
@@ -212,11 +213,11 @@ impl<'a> Matcher<'a> {
         let mut done = Done { last: before, events: part.events.len(), ..Done::default() };
         done.matched.resize(self.evaluators.len(), 0);
         let mut bad = part.bad.into_iter().peekable();
-        for (n, (mut event, (line, scope))) in part.events.into_iter().zip(part.from).enumerate() {
+        for (n, (mut event, (line, scope, arrived))) in part.events.into_iter().zip(part.from).enumerate() {
             while let Some((_, bad)) = bad.next_if(|(before, _)| *before <= n) {
                 done.add_bad(bad);
             }
-            let stamp = stamp(done.last, event.time);
+            let stamp = stamp(done.last, arrived, event.time);
             put_stamp(&mut event, stamp);
             done.first.get_or_insert(stamp);
             done.last = Some(stamp);
@@ -254,14 +255,15 @@ impl<'a> Matcher<'a> {
 impl Part<'_> {
     /// The last stamp, after these.
     fn last_after(&self, before: Option<Timestamp>) -> Option<Timestamp> {
-        self.events.iter().fold(before, |last, event| Some(stamp(last, event.time)))
+        let all = self.events.iter().zip(&self.from);
+        all.fold(before, |last, (event, (_, _, arrived))| Some(stamp(last, *arrived, event.time)))
     }
 
     fn keep(self) -> Done {
         let mut done = Done::default();
         self.bad.into_iter().for_each(|(_, bad)| done.add_bad(bad));
         let from = self.from.into_iter().zip(self.events);
-        done.kept = from.map(|((line, scope), event)| (line, scope, event.into_owned())).collect();
+        done.kept = from.map(|((line, scope, _), event)| (line, scope, event.into_owned())).collect();
         done
     }
 }
@@ -278,8 +280,9 @@ impl Done {
     }
 }
 
-/// An event's stamp is its time, never below the last stamp; without a time of its own it has the last.
-fn stamp(last: Option<Timestamp>, time: Timestamp) -> Timestamp {
+/// An event's stamp is when it arrived, or else its time, never below the last stamp; with neither it has the last.
+fn stamp(last: Option<Timestamp>, arrived: Option<Timestamp>, time: Timestamp) -> Timestamp {
+    let time = arrived.unwrap_or(time);
     match last {
         _ if time != UNSTAMPED => time.max(last.unwrap_or(time)),
         last => last.unwrap_or(Timestamp::EPOCH),
@@ -302,10 +305,10 @@ fn decode<'t>(options: &'t ReplayOptions, text: &'t [u8], lines: &[Line]) -> Par
     let mut scope: Arc<str> = Arc::from(crate::DEFAULT_SCOPE);
     for line in lines {
         let bytes = text.get(line.at.clone()).unwrap_or_default();
-        let message = Message { source: &options.source, headers: &[], payload: Some(bytes), stamp: UNSTAMPED };
         let before = part.events.len();
-        if let Err(why) = (options.format.decode)(message, &mut part.events) {
-            part.bad.push((before, Bad { line: line.number, id: crate::feed::dead_letter_id(bytes), why }));
+        if let Err(why) = decode_one(options, bytes, &line.arrived, &mut part.events) {
+            let id = crate::feed::dead_letter_id(bytes);
+            part.bad.push((before, Bad { line: line.arrived.number, id, why }));
             continue;
         }
         for event in part.events.get(before..).unwrap_or_default() {
@@ -315,8 +318,29 @@ fn decode<'t>(options: &'t ReplayOptions, text: &'t [u8], lines: &[Line]) -> Par
                     scope = Arc::from(&*of_event);
                 }
             }
-            part.from.push((line.number, Arc::clone(&scope)));
+            part.from.push((line.arrived.number, Arc::clone(&scope), line.arrived.stamp));
         }
     }
     part
+}
+
+fn decode_one<'t>(
+    options: &'t ReplayOptions,
+    bytes: &'t [u8],
+    arrived: &Arrived,
+    out: &mut Vec<Event<'t>>,
+) -> Result<(), Undecodable> {
+    let payload = (!arrived.is_null).then_some(bytes);
+    let (source, stamp) = (options.source.as_str(), arrived.stamp.unwrap_or(UNSTAMPED));
+    if arrived.headers.is_empty() {
+        return (options.format.decode)(Message { source, headers: &[], payload, stamp }, out);
+    }
+    let headers: Vec<(&str, &[u8])> = arrived.headers.iter().map(|(name, value)| (&**name, &**value)).collect();
+    let mut events = Vec::new();
+    (options.format.decode)(Message { source, headers: &headers, payload, stamp }, &mut events)?;
+    for event in events {
+        let owned: OwnedEvent = event.into_owned();
+        out.push(owned);
+    }
+    Ok(())
 }

@@ -39,8 +39,9 @@ pub(super) fn compare(expect: &Expect, book: &Book, cmdb: Option<&Cmdb>) -> Comp
         out.compared.emit = found.map(|e| e.id);
     }
     if let Some(given) = &expect.note {
-        let found = book.notes.last().map_or("none", String::as_str);
-        if !found.contains(given.as_str()) {
+        let found = book.notes.last();
+        if !found.is_some_and(|note| note.contains(given.as_str())) {
+            let found = found.map_or("no note", String::as_str);
             out.misses.push(Unmet::below_expect(&["note"], given.clone(), found.to_owned()));
         }
     }

@@ -168,6 +168,7 @@ pub(crate) fn outbox_row(name: &str, order: Order) -> OutboxRow {
 pub(crate) fn alert(name: &str) -> Alert {
     let ci = CiRef { name: Some("web-1".into()), ip: Some("10.0.0.1".into()), ..CiRef::default() };
     Alert {
+        sent_key: Some(format!("{name} as sent")),
         key: key(name),
         type_: "disk.full".into(),
         ci,

@@ -1,6 +1,7 @@
 //! `for`: what a rule waits for held, and was not cleared, for so long.
 
 use paramedic_model::{Id, Kept, OwnedEvent, Span, TimerKind, Timestamp, Window, WindowBody};
+use paramedic_rulebook::Pattern;
 
 use super::{Cx, Hit, Which};
 use crate::step::event::key_of;
@@ -42,6 +43,10 @@ impl Cx<'_> {
         let held = self.state.held.get(&window.id).cloned().unwrap_or_default();
         for alert in &held {
             self.contribute_to_key(which, Hit { event: last, alert, names });
+        }
+        // Nothing that ends would end it.
+        if matches!(which.rule().pattern, Pattern::Upon { count: None, .. }) {
+            self.end_window(window.id);
         }
     }
 

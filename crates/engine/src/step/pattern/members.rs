@@ -101,7 +101,9 @@ impl Cx<'_> {
         let Some(window) = self.state.windows.get(&id).cloned() else { return self.now };
         let WindowBody::Members { came, .. } = &window.body else { return self.now };
         match oldest(came).map(|first| several.end(first)) {
-            Some(end) if several.waits && end <= self.now && time < end => end,
+            Some(end) if several.waits && end <= self.now && (time < end || self.is_blind_to_window(&window.body)) => {
+                end
+            }
             Some(end) if several.waits && end <= self.now => {
                 self.on_members_due(&window, which);
                 self.now

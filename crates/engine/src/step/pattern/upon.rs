@@ -213,8 +213,12 @@ impl Cx<'_> {
         if let Some(was) = record("incident") {
             let id = was["id"].as_str().and_then(|id| id.parse().ok());
             let now = id.and_then(|id: Id| self.state.incidents.get(&id));
-            let same = now.filter(|i| json!(i.reopen_count) == was["reopen_count"]);
-            return same.is_some_and(|i| i.state.is_open() == (step != "incident.resolved"));
+            let is_open = now.map(|i| (json!(i.reopen_count) == was["reopen_count"]).then_some(i.state.is_open()));
+            // One that was closed is not kept.
+            return match step.as_str() {
+                "incident.resolved" => matches!(is_open, None | Some(Some(false))),
+                _ => is_open == Some(Some(true)),
+            };
         }
         if let Some(was) = record("alert") {
             let key = serde_json::from_value(was["key"].clone()).ok();

@@ -206,6 +206,6 @@ fn what_is_not_so_any_more_when_it_is_approved_does_not_run() {
     let run = w.run().id;
     w.at("10m").event(disk("web-2", 95)).steps();
     w.act(OperatorAct::Approve { run });
-    assert_eq!(w.steps(), "run_withdrawn, acknowledged, run_decided, -> in_progress");
+    assert_eq!(w.steps(), "run_withdrawn, run_decided, -> in_progress");
     assert_eq!(w.live().runs[&run].state, R::Cancelled);
 }

@@ -126,3 +126,24 @@ fn recovery_does_not_stay_while_its_source_is_away() {
     w.away(&[]).event(disk("web-1", 95)).at("1h");
     assert_eq!(w.incident().state, S::New, "and had");
 }
+
+#[test]
+fn an_outage_that_the_clock_jumps_over_is_asked_about_once() {
+    let mut w = quiet_after_10m();
+    w.event(firing("web-1")).away(&["mon"]).marks();
+    w.at("8h");
+    assert_eq!(w.marks().matches("a source is away").count(), 1);
+    w.away(&[]).at("8h 59s");
+    assert_eq!(w.incident().state, S::New);
+    w.at("8h 1m");
+    assert_eq!(w.incident().state, S::Resolved);
+}
+
+#[test]
+fn what_comes_from_elsewhere_does_not_settle_what_waits_for_a_source() {
+    let mut w = World::new(set("record", NOT_ALL));
+    w.event(firing("web-1")).away(&["mon"]).at("2m").event(firing("web-1").began("2m"));
+    assert_eq!(w.opened(), 0, "what it waits for may have come from there");
+    w.away(&[]).event(disk("web-1", 1).time("30s")).at("10m");
+    assert_eq!(w.opened(), 0);
+}

@@ -225,3 +225,29 @@ fn a_note_on_an_incident_that_is_closed_by_now_is_none() {
     assert_eq!(w.notes().len(), 0);
     assert!(w.marks().contains("no incident to note it on"));
 }
+
+#[test]
+fn of_several_records_in_one_input_each_is_an_event_of_its_own() {
+    let rules = "
+  - rule: changed
+    upon: ci.changed
+    by: [ci.environment]
+    emit: { topic: derived, type: ci.changed, ci: = ci.name }
+    notify: { to: desk, summary: \"{ci.name} changed\" }
+";
+    let mut w = World::new(set("auto", rules));
+    let cis = ["web-8", "web-9"].map(|name| super::world::server(SCOPE, name)).to_vec();
+    w.inbox(InboxBody::Cmdb(CmdbDelta { by: "ann".into(), cis, relations: vec![] }));
+    let of = |w: &World, name: &str| w.sent().iter().filter(|emit| emit.event["ci"] == name).count();
+    assert_eq!((of(&w, "web-8"), of(&w, "web-9")), (1, 1));
+    let keys: std::collections::BTreeSet<_> = w.store.scopes[SCOPE].outbox.iter().map(|row| row.key).collect();
+    assert_eq!(keys.len(), w.store.scopes[SCOPE].outbox.len(), "nothing takes the place of another");
+}
+
+#[test]
+fn an_event_that_is_too_long_is_not_sent() {
+    let mut w = World::new(set("auto", &EMITS.replace("summary: \"{event.ci} is full\"", "summary: = event.summary")));
+    w.event(disk("web-1", 91).summary("x".repeat(70_000)));
+    assert_eq!(w.sent().len(), 0);
+    assert!(w.marks().contains("a value of `emit` cannot be sent"));
+}

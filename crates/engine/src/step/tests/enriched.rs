@@ -129,3 +129,21 @@ fn a_threshold_that_does_not_hold_leaves_the_event_to_the_fallback() {
     let summaries: Vec<&str> = [0, 1].map(|n| w.nth(n).summary.as_str()).to_vec();
     assert_eq!((w.opened(), summaries), (2, vec!["rest", "s"]));
 }
+
+#[test]
+fn an_open_alert_that_no_incident_holds_keeps_its_key_too() {
+    let renames = "enrich:\n  - set: { dedup_key: '= \"host \" + event.ci' }\n";
+    let rules = PLAIN.replace("    incident:", "    for: 5m\n    incident:");
+    for (before, after) in [(renames, "defaults: {}"), ("defaults: {}", renames)] {
+        let mut w = World::new(set(before, &rules));
+        w.event(firing("web-1"))
+            .at("1m")
+            .publish(set(after, &rules))
+            .at("2m")
+            .event(resolved("web-1"))
+            .restart()
+            .at("1h");
+        assert_eq!(w.opened(), 0, "{before}: it was over before the five minutes were");
+        assert!(w.live().alerts.values().all(|alert| !alert.is_open()), "{before}");
+    }
+}

@@ -12,7 +12,7 @@ use super::restart::{Happens, Op, happens, history, random_sets};
 use super::world::{SCOPE, same, server, stored};
 use crate::decision::{Decided, Decision, Mark, Step};
 use crate::state::State;
-use crate::step::{Engine, Input, Limits};
+use crate::step::{Away, Engine, Input, Limits};
 
 const STEPS: usize = 25;
 const MARKS: usize = 15;
@@ -100,7 +100,7 @@ impl Alone {
     /// Steps, and asserts the law, as decided and as stored.
     fn step(&mut self, id: &str, input: &Input, now: paramedic_model::Timestamp) {
         let before = self.state.clone();
-        let decided = self.engine.step(&mut self.state, SCOPE, id, input, now, &[]);
+        let decided = self.engine.step(&mut self.state, SCOPE, id, input, now, Away { sources: &[], until: now });
         let (mut applied, mut read_back) = (before.clone(), before);
         for one in &decided {
             let was = applied.clone();

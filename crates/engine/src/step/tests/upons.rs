@@ -187,3 +187,27 @@ fn an_alert_that_stays_resolved_is_told() {
     w.at("10m").event(firing("web-2").began("10m")).at("11m");
     assert_eq!(w.pages().len(), 1);
 }
+
+#[test]
+fn once_it_was_told_nothing_of_it_is_kept() {
+    let mut w = still("incident.opened", "incident.summary");
+    w.event(firing("web-1")).at("10m");
+    assert_eq!((w.pages().len(), w.windows().len()), (1, 0));
+}
+
+#[test]
+fn an_incident_that_was_closed_has_stayed_resolved() {
+    let mut w = World::new(set(
+        "record",
+        &with(
+            "
+  - rule: still
+    upon: incident.resolved
+    for: 7d
+    notify: { to: desk, summary: still }
+",
+        ),
+    ));
+    w.event(firing("web-1")).at("1m").event(resolved("web-1")).at("8d");
+    assert_eq!(w.pages(), ["desk: still"]);
+}

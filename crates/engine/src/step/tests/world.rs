@@ -461,6 +461,11 @@ impl E {
         self
     }
 
+    pub(super) fn summary(mut self, text: String) -> Self {
+        self.event.summary = Some(text.into());
+        self
+    }
+
     pub(super) fn key(mut self, key: &'static str) -> Self {
         self.event.dedup_key = Some(key.into());
         self
