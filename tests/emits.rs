@@ -160,7 +160,7 @@ fn a_broker_that_is_away_gets_it_later_and_a_halt_meanwhile_holds_it() {
     reader.wait_for(1, &engine);
     cluster.broker_down(1).unwrap();
     post(&engine, "2", "eth-2");
-    eventually("it is tried", SOON, || engine.log_text().contains("no broker took it within 800 ms").then_some(()));
+    eventually("it is tried", SOON, || engine.log_text().contains("no broker took it within 600 ms").then_some(()));
     assert!(engine.cli(&["halt", "--reason", "a test"]).status.success());
     let held = || engine.metric("paramedic_guard_verdicts_total", &["guard=\"halt\"", "verdict=\"defer\""]);
     eventually("the halt holds its next try", SOON, || (held() >= 1.0).then_some(()));

@@ -300,9 +300,14 @@ impl EngineProcess {
     }
 
     pub fn post(&self, path: &str, body: &Value) -> (u16, Value) {
-        let reply = self.http.post(format!("{}{path}", self.url)).json(body).send().unwrap();
+        self.try_post(path, body).unwrap()
+    }
+
+    /// An error where the connection ended before the answer could be read.
+    pub fn try_post(&self, path: &str, body: &Value) -> reqwest::Result<(u16, Value)> {
+        let reply = self.http.post(format!("{}{path}", self.url)).json(body).send()?;
         let status = reply.status().as_u16();
-        (status, serde_json::from_str(&reply.text().unwrap()).unwrap_or(Value::Null))
+        Ok((status, serde_json::from_str(&reply.text()?).unwrap_or(Value::Null)))
     }
 
     /// Sum of a metric over all its series whose line contains each of `having`.

@@ -127,9 +127,9 @@ fn words(without: &[Word]) -> Map<String, Value> {
 /// What has a key, among what stands in one file with something else that has it not.
 pub(crate) fn owners(key: &str, beside: &str) -> Vec<&'static str> {
     let mut all = words(LATER);
-    let first_of_scenarios = OWNERS.iter().position(|(name, _)| *name == "scenario").unwrap_or(OWNERS.len());
-    let (rules, scenarios) = OWNERS.split_at(first_of_scenarios);
-    let file = if scenarios.iter().any(|(_, owner)| *owner == beside) { scenarios } else { rules };
+    let first_of_a_file = |name: &str| ["rulebook", "site", "catalogue", "scenario"].contains(&name);
+    let mut files = OWNERS.chunk_by(|_, (name, _)| !first_of_a_file(name));
+    let file = files.find(|file| file.iter().any(|(_, owner)| *owner == beside)).unwrap_or_default();
     let mut has = |name: &str| all.get_mut(name).and_then(keys_of).is_some_and(|keys| keys.contains_key(key));
     file.iter().filter(|(name, _)| has(name)).map(|(_, owner)| *owner).collect()
 }

@@ -52,7 +52,7 @@ steps:
     at: 0s
     run: { qqqqqqqq: 1 }
     operator: { qqqqqqqq: 1 }
-    expect: { qqqqqqqq: 1, incident: { qqqqqqqq: 1 }, run: { qqqqqqqq: 1 }, page: { qqqqqqqq: 1 }, ci: { qqqqqqqq: 1 } }
+    expect: { qqqqqqqq: 1, incident: { qqqqqqqq: 1 }, run: { qqqqqqqq: 1 }, page: { qqqqqqqq: 1 }, emit: { qqqqqqqq: 1 }, ci: { qqqqqqqq: 1 } }
   - { at: 0s, operator: { ack: { qqqqqqqq: 1 } } }
 ";
 
