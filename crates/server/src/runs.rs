@@ -17,20 +17,6 @@ use crate::error::ApiError;
 use crate::extract::{Params, limit};
 use crate::incidents;
 
-const STATES: [RunState; 11] = [
-    RunState::WouldBe,
-    RunState::Proposed,
-    RunState::Rejected,
-    RunState::Pending,
-    RunState::Started,
-    RunState::Accepted,
-    RunState::Succeeded,
-    RunState::Failed,
-    RunState::Unknown,
-    RunState::Denied,
-    RunState::Cancelled,
-];
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ListQuery {
@@ -66,9 +52,9 @@ pub(crate) async fn list(
 
 fn states(text: &str) -> Result<Vec<RunState>, ApiError> {
     let state = |word: &str| {
-        STATES.into_iter().find(|s| s.name() == word).ok_or_else(|| {
+        RunState::ALL.into_iter().find(|s| s.name() == word).ok_or_else(|| {
             ApiError::bad_request(format!("state={word}: no such state"))
-                .help(format!("one or more of {}, with commas between", STATES.map(RunState::name).join(", ")))
+                .help(format!("one or more of {}, with commas between", RunState::ALL.map(RunState::name).join(", ")))
         })
     };
     text.split(',').filter(|w| !w.is_empty()).map(state).collect()
