@@ -206,31 +206,23 @@ impl Cx<'_> {
     /// Whether what a record's step made so is still so, without a break: the incident open, the alert closed...
     pub(super) fn still_stands(&self, rule: &Rule, names: &Names) -> bool {
         let Pattern::Upon { step, count: None, .. } = &rule.pattern else { return true };
-        let record = |name: &str| match names.get(name) {
-            Some(Named::Record(record)) => Some(record),
-            _ => None,
+        // Whether it is the same occurrence of the record, and open.
+        let now = match names.first_key_value() {
+            Some((name, Named::Record(was))) if name == "incident" => {
+                let id = was["id"].as_str().and_then(|id| id.parse().ok());
+                let now = id.and_then(|id: Id| self.state.incidents.get(&id));
+                now.map(|i| (json!(i.reopen_count) == was["reopen_count"], i.state.is_open()))
+            }
+            Some((name, Named::Record(was))) if name == "alert" => {
+                let key = serde_json::from_value(was["key"].clone()).ok();
+                let now = key.and_then(|key: AlertKey| self.state.alerts.get(&key));
+                now.map(|a| (json!(a.began) == was["began"], a.is_open()))
+            }
+            _ => return true,
         };
-        if let Some(was) = record("incident") {
-            let id = was["id"].as_str().and_then(|id| id.parse().ok());
-            let now = id.and_then(|id: Id| self.state.incidents.get(&id));
-            let is_open = now.map(|i| (json!(i.reopen_count) == was["reopen_count"]).then_some(i.state.is_open()));
-            // One that was closed is not kept.
-            return match step.as_str() {
-                "incident.resolved" => matches!(is_open, None | Some(Some(false))),
-                _ => is_open == Some(Some(true)),
-            };
-        }
-        if let Some(was) = record("alert") {
-            let key = serde_json::from_value(was["key"].clone()).ok();
-            let now = key.and_then(|key: AlertKey| self.state.alerts.get(&key));
-            let is_open = now.map(|a| (json!(a.began) == was["began"]).then_some(a.is_open()));
-            // One that ended long ago is not kept.
-            return match step.as_str() {
-                "alert.opened" => is_open == Some(Some(true)),
-                _ => matches!(is_open, None | Some(Some(false))),
-            };
-        }
-        true
+        let wants_open = !step.ends_with(".resolved");
+        // One that ended long ago is not kept.
+        now.map_or(!wants_open, |(same, is_open)| same && is_open == wants_open)
     }
 
     /// What stayed so, and then did not, begins anew.
