@@ -124,7 +124,7 @@ pub struct Report {
     /// Events to topics decided, would-be ones among them. Not in the JSON where there is none.
     #[serde(skip_serializing_if = "is_none")]
     pub emits: u64,
-    /// Events held back by a suppression. No rule suppresses yet: 0.
+    /// Times that an incident was held back by a suppression.
     pub suppressed: u64,
     /// Stamp of the first event.
     pub first_event: Option<Timestamp>,
@@ -321,7 +321,7 @@ fn report(gathered: &Gathered, of: usize, tallies: &[Tally], duration_ms: u64) -
         runs: sum(|t| t.runs),
         escalations: sum(|t| t.pages),
         emits: sum(|t| t.emits),
-        suppressed: 0,
+        suppressed: sum(|t| t.suppressed),
         first_event: gathered.first,
         last_event: gathered.last,
         inputs_digest: gathered.inputs.digest(),

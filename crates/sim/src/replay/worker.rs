@@ -51,6 +51,7 @@ pub(super) struct Tally {
     pub(super) skipped: u64,
     pub(super) pages: u64,
     pub(super) emits: u64,
+    pub(super) suppressed: u64,
     pub(super) failed: BTreeMap<(String, String), RuleFailures>,
     pub(super) scopes: Vec<(String, Digest)>,
 }
@@ -223,6 +224,7 @@ impl Tally {
                 Step::RemedySkipped { .. } => self.skipped += 1,
                 Step::PageDecided { .. } => self.pages += 1,
                 Step::EmitDecided { .. } => self.emits += 1,
+                Step::Suppressed { .. } => self.suppressed += 1,
                 _ => {}
             }
         }
