@@ -196,7 +196,7 @@ pub(crate) struct CheckArgs {
     /// Say by what each condition is found, and why one is asked for every event
     #[arg(long)]
     pub(crate) explain_index: bool,
-    /// Check as well that rules send events to no topic that a source of this configuration reads
+    /// Check as well that the rules go with this configuration: the sources that `enrich` names, the topics of `emit`
     #[arg(short, long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 }

@@ -43,7 +43,7 @@ fn run(args: &EngineArgs) -> Outcome {
     }
     let files = rules::read(std::slice::from_ref(&config.rules))?;
     let set = rules::set_of(&files, &config.rules, &grants)?;
-    rules::check_topics(&set, &Reading::of(&config))?;
+    rules::check_configured(&set, &Reading::of(&config))?;
     let seen = reload::contents(&files);
     let store: Arc<dyn Store> =
         if args.dry_run { Arc::new(MemoryStore::new()) } else { open_store(&config).map_err(|e| anyhow!(e))? };
@@ -147,13 +147,10 @@ impl Engine {
         let registry = prometheus_registry()?;
         let metrics = Metrics::new(&registry)?;
         let watch = config.rules_watch;
-        let sources: Vec<String> = config.sources.iter().map(|source| source.name.clone()).collect();
-        reload::tell_unknown_sources(&set, &sources);
         let reloader = folder.map(|(seen, grants)| {
             Arc::new(Reloader {
                 folder: config.rules.clone(),
                 grants,
-                sources,
                 reading: Reading::of(&config),
                 alone: config.kafka.as_ref().is_none_or(|k| k.group.is_none()),
                 store: Arc::clone(&store),

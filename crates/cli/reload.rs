@@ -32,9 +32,7 @@ type Files = BTreeMap<String, String>;
 pub(crate) struct Reloader {
     pub(crate) folder: PathBuf,
     pub(crate) grants: Grants,
-    /// The names of the configured sources.
-    pub(crate) sources: Vec<String>,
-    /// The topics that no rule may send to.
+    /// What of rules goes with the configuration.
     pub(crate) reading: Reading,
     /// Of several engines none puts back what another has replaced, unless somebody says so.
     pub(crate) alone: bool,
@@ -122,7 +120,7 @@ impl Reloader {
     /// The set of these files, and whether it was not in force before.
     fn take(&self, files: &Files, again: bool) -> Result<(Digest, bool), Refused> {
         let set = load(files, &self.grants)?;
-        self.topics(&set)?;
+        self.configured(&set)?;
         if set.rulebooks.is_empty() {
             return Err(Refused::Errors(vec![format!("{}: no rulebook is in it", self.folder.display())]));
         }
@@ -131,7 +129,6 @@ impl Reloader {
             return Ok((digest, false));
         }
         scenarios(files)?;
-        tell_unknown_sources(&set, &self.sources);
         self.store.ruleset_put(digest, &set.sources).map_err(Refused::Store)?;
         match self.store.ruleset_publish(digest, clock::wall(), again || self.alone).map_err(Refused::Store)? {
             Published::Now => Ok((digest, true)),
@@ -140,8 +137,8 @@ impl Reloader {
         }
     }
 
-    /// Whether what the rules send to goes with the configuration.
-    fn topics(&self, set: &RuleSet) -> Result<(), Refused> {
+    /// Whether the rules go with the configuration.
+    fn configured(&self, set: &RuleSet) -> Result<(), Refused> {
         let (errors, warnings): (Vec<_>, Vec<_>) = self.reading.check(set).into_iter().partition(Diagnostic::is_error);
         for warning in warnings {
             tracing::warn!("{warning}");
@@ -173,13 +170,6 @@ impl Refused {
             Refused::Store(error) => ("store", None, vec![error.to_string()]),
         };
         Reloaded { result, well: false, digest, problems }
-    }
-}
-
-/// Warns of steps of `enrich` for sources that are not configured: they never run.
-pub(crate) fn tell_unknown_sources(set: &RuleSet, sources: &[String]) {
-    for (place, source) in set.site.unknown_sources(sources) {
-        tracing::warn!(at = %place, source, "enrich names a source that is not configured: the step never runs");
     }
 }
 

@@ -64,8 +64,8 @@ pub(crate) fn set_of(files: &BTreeMap<String, String>, folder: &Path, grants: &G
     Ok(Arc::new(set))
 }
 
-/// Whether what the rules send to goes with the configuration; what does not is printed, and errors end the command.
-pub(crate) fn check_topics(set: &RuleSet, reading: &Reading) -> anyhow::Result<()> {
+/// Whether the rules go with the configuration; what does not is printed, and errors end the command.
+pub(crate) fn check_configured(set: &RuleSet, reading: &Reading) -> anyhow::Result<()> {
     let found = reading.check(set);
     for diagnostic in &found {
         eprintln!("{diagnostic}\n");

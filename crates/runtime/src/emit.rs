@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use paramedic_model::{Emit, Id, Outcome};
-use paramedic_rulebook::{Diagnostic, Gravity, RuleSet};
+use paramedic_rulebook::{Diagnostic, Gravity, Place, RuleSet};
 use rdkafka::client::ClientContext;
 use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -38,11 +38,14 @@ const ALIASES: [&str; 4] = ["request.required.acks", "retries", "queue.buffering
 /// A record that is under way is answered by then, or nobody knows.
 const ANSWERS_AT_LAST: Duration = Duration::from_secs(7);
 
-/// The topics that sources of a configuration read. Nothing is sent there: it could feed the rule that sends it.
+/// The sources of a configuration, and the topics that they read. Nothing is sent there: it could feed the rule that
+/// sends it.
 #[derive(Clone, Debug, Default)]
 pub struct Reading {
     /// The source, by topic.
     sources: BTreeMap<String, String>,
+    /// Of all sources.
+    names: Vec<String>,
     /// There are brokers to send to.
     can_send: bool,
 }
@@ -53,7 +56,11 @@ impl Reading {
         let topic = |source: &crate::config::SourceConfig| {
             source.kafka.as_ref().map(|kafka| (kafka.topic.clone(), source.name.clone()))
         };
-        Self { sources: config.sources.iter().filter_map(topic).collect(), can_send: config.kafka.is_some() }
+        Self {
+            sources: config.sources.iter().filter_map(topic).collect(),
+            names: config.sources.iter().map(|source| source.name.clone()).collect(),
+            can_send: config.kafka.is_some(),
+        }
     }
 
     /// The source that reads a topic.
@@ -64,29 +71,32 @@ impl Reading {
     /// What of a rule set does not go with the configuration.
     pub fn check(&self, set: &RuleSet) -> Vec<Diagnostic> {
         let mut found = Vec::new();
+        let mut tell = |level, place: &Place, message, help: &str| {
+            let text = set.sources.get(&place.file).map_or("", String::as_str);
+            found.push(Diagnostic::of(level, place.clone(), text, message, Some(help.to_owned())));
+        };
+        for (place, source) in set.site.unknown_sources(&self.names) {
+            let message = format!("this step is for source {source}, which is not configured: it never runs");
+            let help = format!("write one of {}, or add the source to the configuration", self.names.join(", "));
+            tell(Gravity::Warning, place, message, &help);
+        }
         for (rule, topic) in set.topics() {
-            let source_line =
-                set.sources.get(&topic.place.file).and_then(|text| text.lines().nth(topic.place.line - 1));
-            let mut tell = |level, message, help: &str| {
-                found.push(Diagnostic {
-                    level,
-                    place: topic.place.clone(),
-                    source_line: source_line.unwrap_or_default().to_owned(),
-                    message,
-                    help: Some(help.to_owned()),
-                });
-            };
             let rule = format!("{}/{}", set.rulebook_of(rule).name, rule.name);
             if let Some(source) = self.source_of(&topic.name) {
                 let message = format!(
                     "rule {rule} sends to topic {}, which source {source} reads: it could feed itself",
                     topic.name
                 );
-                tell(Gravity::Error, message, "send to another topic, or take the source out of the configuration");
+                tell(
+                    Gravity::Error,
+                    &topic.place,
+                    message,
+                    "send to another topic, or take the source out of the configuration",
+                );
             } else if !self.can_send {
                 let message =
                     format!("rule {rule} sends to topic {}, and there is no broker: it is not delivered", topic.name);
-                tell(Gravity::Warning, message, "set `kafka.brokers` in the configuration");
+                tell(Gravity::Warning, &topic.place, message, "set `kafka.brokers` in the configuration");
             }
         }
         found
