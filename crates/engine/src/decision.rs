@@ -121,6 +121,25 @@ pub enum Step {
         /// Which remedy step of the rule.
         index: usize,
     },
+    /// A remedy has many targets, and goes from the first to these.
+    SpreadDecided {
+        /// Which incident.
+        incident: Id,
+        /// The targets after the first.
+        targets: Vec<Id>,
+    },
+    /// A target of a remedy that spreads has shown that it is well.
+    TargetRecovered {
+        /// Which run.
+        run: Id,
+        /// What.
+        evidence: Evidence,
+    },
+    /// It is not well any more.
+    TargetLost {
+        /// Which run.
+        run: Id,
+    },
     /// A remedy step cannot be run here.
     RemedySkipped {
         /// Which incident.
@@ -359,6 +378,7 @@ impl Step {
             | Step::EvidenceSeen { incident, .. }
             | Step::EvidenceLost { incident }
             | Step::RemedySkipped { incident, .. }
+            | Step::SpreadDecided { incident, .. }
             | Step::RemediesFailed { incident }
             | Step::Suppressed { incident, .. }
             | Step::PageReported { incident, .. }
@@ -370,6 +390,8 @@ impl Step {
             Step::RunReleased { run, .. }
             | Step::RunRejected { run, .. }
             | Step::RunWithdrawn { run, .. }
+            | Step::TargetRecovered { run, .. }
+            | Step::TargetLost { run }
             | Step::RunJudged { run, .. } => *run,
             Step::RunReported { report } => report.run,
             Step::CmdbChanged { delta } => delta.cis.first().map_or_else(Id::default, |ci| ci.id),
@@ -390,6 +412,9 @@ impl Step {
             Step::EvidenceSeen { .. } => "evidence_seen",
             Step::EvidenceLost { .. } => "evidence_lost",
             Step::RunDecided { .. } => "run_decided",
+            Step::SpreadDecided { .. } => "spread_decided",
+            Step::TargetRecovered { .. } => "target_recovered",
+            Step::TargetLost { .. } => "target_lost",
             Step::RemedySkipped { .. } => "remedy_skipped",
             Step::Suppressed { .. } => "suppressed",
             Step::RunReleased { .. } => "run_released",

@@ -37,6 +37,8 @@ pub struct State {
     pub runs: BTreeMap<Id, Run>,
     /// Their ids, by incident.
     pub runs_of: BTreeMap<Id, BTreeSet<Id>>,
+    /// Their ids, by target.
+    pub runs_on: BTreeMap<Id, BTreeSet<Id>>,
     /// How many incidents still want something.
     pub open: usize,
     /// How many of them were opened under each rule set.
@@ -110,8 +112,7 @@ impl State {
             state.incidents.insert(incident.id, incident);
         }
         for run in image.runs {
-            state.runs_of.entry(run.incident).or_default().insert(run.id);
-            state.runs.insert(run.id, run);
+            state.keep_run(run);
         }
         for window in image.windows {
             state.order_window(&window);
@@ -156,9 +157,24 @@ impl State {
             .max_by_key(|i| (i.state.is_open(), i.opened_at, i.id))
     }
 
-    /// The run that an incident has under way, if any.
-    pub fn current_run(&self, incident: &Incident) -> Option<&Run> {
-        incident.plan.current.and_then(|id| self.runs.get(&id))
+    /// The runs that an incident has under way: several only of a remedy that spreads over many targets.
+    pub fn current_runs(&self, incident: &Incident) -> impl Iterator<Item = &Run> {
+        incident.plan.current.iter().filter_map(|id| self.runs.get(id))
+    }
+
+    fn keep_run(&mut self, run: Run) {
+        self.runs_of.entry(run.incident).or_default().insert(run.id);
+        self.runs_on.entry(run.target.id).or_default().insert(run.id);
+        self.runs.insert(run.id, run);
+    }
+
+    fn forget_target(&mut self, run: &Run) {
+        if let Some(runs) = self.runs_on.get_mut(&run.target.id) {
+            runs.remove(&run.id);
+            if runs.is_empty() {
+                self.runs_on.remove(&run.target.id);
+            }
+        }
     }
 
     /// Whether every alert that contributes to an incident or a window has ended.

@@ -18,6 +18,7 @@ mod resolve;
 mod seen;
 mod share;
 mod source;
+mod spread;
 mod suppress;
 mod take_back;
 #[cfg(test)]
@@ -328,6 +329,7 @@ impl Cx<'_> {
         match &timer.what {
             TimerKind::VerifyWithin { run } => self.on_not_verified(timer.incident, *run),
             TimerKind::Hold => self.on_held(timer.incident),
+            TimerKind::Wave => self.on_wave_due(timer.incident),
             TimerKind::Escalate { step } => self.on_escalation_due(timer.incident, *step),
             TimerKind::Repeat { step } => self.on_repeat_due(timer.incident, *step),
             TimerKind::Approval { run } => self.on_approval_expired(timer.incident, *run),

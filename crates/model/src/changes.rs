@@ -30,6 +30,8 @@ pub enum TimerKind {
     },
     /// Recovery has stayed long enough.
     Hold,
+    /// The targets of a remedy that spreads have stayed well long enough: it goes on to the next of them.
+    Wave,
     /// An escalation step's delay is over.
     Escalate {
         /// Index of the step in the rule.
@@ -161,6 +163,7 @@ mod tests {
         let kinds = [
             TimerKind::VerifyWithin { run },
             TimerKind::Hold,
+            TimerKind::Wave,
             TimerKind::Escalate { step: 1 },
             TimerKind::Repeat { step: 2 },
             TimerKind::Approval { run },

@@ -209,10 +209,37 @@ pub struct Plan {
     pub round: u32,
     /// Index of the next untried remedy step.
     pub next: usize,
-    /// The run that is proposed, under way, or being verified.
-    pub current: Option<Id>,
+    /// The runs that are proposed, under way, or being verified, in the order in which they were decided: several only of
+    /// a remedy that spreads over many targets.
+    #[serde(deserialize_with = "one_or_more")]
+    pub current: Vec<Id>,
+    /// Of such a remedy: the targets to which it has not come yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ahead: Vec<Id>,
     /// All remedies were tried and none was verified.
     pub exhausted: bool,
+}
+
+impl Plan {
+    /// Nothing is under way any more.
+    pub fn leave(&mut self) {
+        self.current.clear();
+        self.ahead.clear();
+    }
+}
+
+/// A store of before remedies could spread has one run, or none.
+fn one_or_more<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<Id>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Form {
+        Many(Vec<Id>),
+        One(Option<Id>),
+    }
+    Ok(match Form::deserialize(from)? {
+        Form::Many(runs) => runs,
+        Form::One(run) => Vec::from_iter(run),
+    })
 }
 
 /// Monitoring's evidence that the condition has ended.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::{Digest, Effect, Id, OnUnknown, Span, Timestamp};
+use crate::{Digest, Effect, Evidence, Id, OnUnknown, Span, Timestamp};
 
 /// Where a run stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -225,6 +225,9 @@ pub struct Run {
     pub message: Option<String>,
     /// Facts that the playbook returned.
     pub facts: BTreeMap<String, Value>,
+    /// Of a remedy that spreads over many targets: what its target has shown since it started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Evidence>,
     /// What evidence says.
     pub verdict: Option<Verdict>,
     /// Who approved, rejected or settled it.

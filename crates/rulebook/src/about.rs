@@ -2,7 +2,7 @@
 
 use paramedic_model::{Ci, Cmdb, Event};
 
-use crate::{AboutSpec, ExprIx, Rule};
+use crate::{AboutSpec, ExprIx, Rule, Spread};
 
 /// The CI that a rule is about, in a scope's CMDB; `name` evaluates the expression that names one, which may read the
 /// event's own CI.
@@ -40,6 +40,25 @@ pub fn ci_of<'c>(cmdb: &'c Cmdb, name: &str) -> Result<&'c Ci, String> {
         Some(ci) => Ok(ci),
         None => cmdb.named(name).map_err(|e| e.to_string()),
     }
+}
+
+/// The CIs of a spread, each once, in the order given.
+///
+/// # Errors
+/// When one of them is unknown or ambiguous, or there are more than a spread may have: it is all of them, or none.
+pub fn cis_of<'c>(cmdb: &'c Cmdb, names: &[String]) -> Result<Vec<&'c Ci>, String> {
+    let most = Spread::MAX_TARGETS;
+    if names.len() > most {
+        return Err(format!("it has {} targets; a spread has {most} at most", names.len()));
+    }
+    let mut found: Vec<&Ci> = Vec::with_capacity(names.len());
+    for name in names {
+        let ci = ci_of(cmdb, name)?;
+        if !found.iter().any(|known| known.id == ci.id) {
+            found.push(ci);
+        }
+    }
+    Ok(found)
 }
 
 fn related<'c>(cmdb: &'c Cmdb, from: &Ci, relation: &str, role: Option<&str>) -> Result<&'c Ci, String> {

@@ -14,7 +14,7 @@ use crate::script::compile::{Compiler, Role};
 use crate::script::json::to_json;
 use crate::script::names::Is;
 use crate::script::native::{cond, expression, necessary, term};
-use crate::script::objects::{CiObject, dynamic};
+use crate::script::objects::dynamic;
 use crate::script::runtime::{Fault, Lazy, Named, Runtime, Surroundings};
 use crate::script::thresholds::thresholds_in;
 use crate::{
@@ -26,6 +26,7 @@ mod failures;
 mod indexed;
 mod members;
 mod stated;
+mod target;
 mod thresholds;
 
 use enrich::Enrich;
@@ -356,30 +357,6 @@ impl Evaluator {
                     .unwrap_or(false)
             }
             _ => self.value(expr, "condition", event, &mut lazy, None, Bindings::none()) == Ok(Value::Bool(true)),
-        }
-    }
-
-    /// A target: the name or id of a CI, to be looked up exactly.
-    ///
-    /// # Errors
-    /// When it fails, is missing, or is neither a text nor a CI.
-    pub fn target(&mut self, expr: ExprIx, ctx: &Ctx<'_>) -> Result<String, EvalError> {
-        if let Some(Compiled::Script(ast)) = self.exprs.get(expr.0 as usize) {
-            let named = Named { visible: visible(&self.set, expr), bound: ctx.names, own_incident: false };
-            let (lazy, around) = (&mut Lazy::default(), ctx.around());
-            let value = self.runtime.value_with(ast, ctx.event, lazy, Some(&around), named);
-            let value = value.map_err(|fault| self.failed(expr, "target", fault))?;
-            if let Some(ci) = value.read_lock::<CiObject>() {
-                return Ok(ci.id.to_string());
-            }
-        }
-        match self.eval_as(expr, "target", ctx)? {
-            Value::String(name) if !name.is_empty() => Ok(name),
-            Value::Null => Err(EvalError::Missing(self.text_of(expr))),
-            other => {
-                let why = format!("`{}` gave {other}; expected the name of a CI", self.text_of(expr));
-                Err(self.unusable(expr, "target", why))
-            }
         }
     }
 

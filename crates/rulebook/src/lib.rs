@@ -20,7 +20,7 @@ mod script;
 mod template;
 mod value;
 
-pub use about::{about_of, ci_of};
+pub use about::{about_of, ci_of, cis_of};
 pub use analysis::{Analysis, Finding, FindingKind, RuleAnalysis, Verdict, analyse};
 pub use bindings::{Bindings, Bound};
 pub use diagnostics::{Diagnostic, Gravity};

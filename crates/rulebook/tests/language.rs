@@ -136,6 +136,33 @@ fn a_target_is_a_ci_or_its_name() {
         let ctx = Ctx::of(&e, Some(&about), &cmdb, Timestamp::EPOCH);
         assert_eq!(Evaluator::new(set).target(ix, &ctx), expected, "{target}");
     }
+    // Of a list: CIs by their names, texts as written, each once, and nothing that is no CI.
+    let ids = |names: &[&str]| Ok(names.iter().map(|name| Ci::id_of("default", "server", name).to_string()).collect());
+    let texts = |names: &[&str]| Ok(names.iter().map(|&name| name.to_owned()).collect());
+    let missing = |text: &str| Err(EvalError::Missing(text.to_owned()));
+    let gave =
+        |text: &str, what: &str| Err(EvalError::Script(format!("`{text}` gave {what}; expected the name of a CI")));
+    let mut cmdb = Cmdb::clone(&cmdb);
+    for name in ["d", "c", "b"] {
+        cmdb.put(Ci { id: Ci::id_of("default", "server", name), name: name.into(), ..about.clone() });
+    }
+    let cmdb = Arc::new(cmdb);
+    for (target, expected) in [
+        ("cmdb.by_class(\"server\")", ids(&["a", "b", "c", "d"])),
+        ("[about, about]", ids(&["a"])),
+        ("[\"d\", \"a\", \"d\"]", texts(&["d", "a"])),
+        ("\"d\"", texts(&["d"])),
+        ("cmdb.by_class(\"none\")", missing("cmdb.by_class(\"none\")")),
+        ("[\"d\", event.labels.none]", gave("[\"d\", event.labels.none]", "a list with nothing in one of its places")),
+        ("[\"d\", 7]", gave("[\"d\", 7]", "7")),
+        ("[[\"d\"]]", gave("[[\"d\"]]", "[\"d\"]")),
+    ] {
+        let set = good(&[("r.yaml", &book(&format!("= {target}"))), ("playbooks.yaml", PLAYBOOKS)]);
+        let TargetSpec::Computed(ix) = set.rules[0].remedy[0].target else { panic!("{target}") };
+        let e = event("x", 1.0);
+        let ctx = Ctx::of(&e, Some(&about), &cmdb, Timestamp::EPOCH);
+        assert_eq!(Evaluator::new(set).targets(ix, &ctx), expected, "{target}");
+    }
 }
 
 #[test]

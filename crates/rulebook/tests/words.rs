@@ -295,6 +295,48 @@ fn a_remedy_may_ask_be_approved_be_undone_and_rolled_back() {
     assert_eq!((r.escalate[1].at, r.escalate[2].at), (EscalateAt::ApprovalExpired, EscalateAt::GuardDenied));
 }
 
+#[test]
+fn a_spread_begins_with_one_and_ends_with_the_rest() {
+    let with = |target: &str, verify: &str, spread: &str| {
+        load_with(
+            &format!(
+                "when: event.type == \"x\"\nincident: {{ summary: s }}\nremedy:\n  - playbook: block\n    \
+                 with: {{ ip: x }}\n    target: {target}\n    verify: {verify}\n    spread: {spread}"
+            ),
+            None,
+        )
+    };
+    let (all, well) = ("= cmdb.by_class(\"server\")", "{ when: 'event.type == \"y\"', within: 5m }");
+    let loaded = with(all, well, "[1, 5, 10%, rest]");
+    let set = loaded.set.unwrap();
+    let spread = set.rules[0].remedy[0].spread.clone().unwrap();
+    assert_eq!(spread.between, [Wave::Targets(5), Wave::Percent(10)]);
+    let reached = |total: usize| {
+        let mut all = vec![0];
+        while all[all.len() - 1] < total {
+            all.push(spread.reach(all[all.len() - 1], total));
+        }
+        all
+    };
+    assert_eq!(reached(100), [0, 1, 6, 16, 100]);
+    assert_eq!(reached(7), [0, 1, 6, 7]);
+    assert_eq!(reached(1), [0, 1]);
+    for (target, verify, spread, why) in [
+        (all, well, "[2, rest]", "a spread begins with one target, found \"2\""),
+        (all, well, "[1, 10%]", "a spread ends with `rest`, found \"10%\""),
+        (all, well, "[1]", "a spread has two waves or more"),
+        (all, well, "careful", "expected a list"),
+        (all, well, "[1, 0, rest]", "expected how many targets (1 to 100), or `1%` to `99%` of them, found \"0\""),
+        (all, well, "[1, 100%, rest]", "found \"100%\""),
+        (all, well, "[1, rest, 5, rest]", "found \"rest\""),
+        (all, "{ within: 5m }", "[1, rest]", "`spread` needs `verify.when`"),
+        ("about", well, "[1, rest]", "`spread` is for many targets, and the target is one CI"),
+    ] {
+        let text = shown(&with(target, verify, spread));
+        assert!(text.contains(why), "{spread}\n{text}");
+    }
+}
+
 const SITE: &str = "defaults: { assign: desk, escalate: usual, autonomy: propose }
 escalations:
   usual:
@@ -531,7 +573,7 @@ fn a_word_of_a_later_version_is_told_apart_from_a_slip() {
         ("problem: { summary: s }", "problem"),
         ("change: {}", "change"),
         ("incident: { summary: s, parent: x }", "parent"),
-        ("incident: { summary: s }\nremedy: [ { playbook: block, with: { ip: x }, spread: one } ]", "spread"),
+        ("incident: { summary: s }\nremedy: [ { playbook: block, with: { ip: x }, change: normal } ]", "change"),
     ] {
         let text = shown(&load_with(&format!("when: event.type == \"x\"\n{lines}"), None));
         assert!(text.contains(&format!("`{word}` is not part of this version's language yet")), "{text}");

@@ -69,6 +69,13 @@ fn in_words(step: &Step, runs: &[KnownRun]) -> String {
         Step::EvidenceSeen { evidence, .. } => format!("Recovery was seen, by an event of {}", clock(evidence.time)),
         Step::EvidenceLost { .. } => "The condition came back: the recovery does not count".to_owned(),
         Step::RunDecided { run, .. } => decided(run),
+        Step::SpreadDecided { targets, .. } => {
+            format!("It goes to {} targets more, wave by wave, when it is well on the first", targets.len())
+        }
+        Step::TargetRecovered { run: id, evidence } => {
+            format!("The target of {} is well, by an event of {}", run(id), clock(evidence.time))
+        }
+        Step::TargetLost { run: id } => format!("The target of {} is not well any more", run(id)),
         Step::RemedySkipped { index, why, .. } => format!("Remedy {} was skipped: {why}", index + 1),
         Step::RunReleased { run: id, by } => format!("{by} approved {}", run(id)),
         Step::RunRejected { run: id, by, why } => format!("{by} rejected {}: {why}", run(id)),

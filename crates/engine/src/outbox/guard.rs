@@ -131,7 +131,7 @@ fn staleness(run: &Run, input: &GuardInput<'_>) -> Says {
             allow("what is taken back is taken back, whatever became of the incident")
         }
         Some(i) if !i.state.is_open() => deny(format!("its incident is {}", i.state.name())),
-        Some(i) if i.plan.current != Some(run.id) => deny("its incident's plan has gone on without it"),
+        Some(i) if !i.plan.current.contains(&run.id) => deny("its incident's plan has gone on without it"),
         Some(i) if i.evidence.is_some() => later(input, "recovery was seen; whether it stays is being waited for"),
         Some(_) => allow("its incident is open and wants it"),
     }
@@ -228,7 +228,7 @@ fn overtaken(page: &Page, input: &GuardInput<'_>) -> Says {
         Some(i) if i.acknowledged.is_some() && page.reason.starts_with("nobody acknowledged") => {
             deny("it was acknowledged meanwhile")
         }
-        Some(i) if page.step.starts_with("approve/") && i.plan.current.is_none() => {
+        Some(i) if page.step.starts_with("approve/") && i.plan.current.is_empty() => {
             deny("nothing waits for approval any more")
         }
         Some(_) => allow("its incident is open"),

@@ -67,6 +67,7 @@ fn run() -> Run {
         reported_at: None,
         message: None,
         facts: BTreeMap::new(),
+        evidence: None,
         verdict: None,
         decided_by: None,
     }
@@ -307,7 +308,7 @@ fn a_missing_incident_denies() {
 #[test]
 fn a_run_whose_plan_has_gone_on_is_denied() {
     let mut d = desk();
-    d.incident.as_mut().unwrap().plan.current = None;
+    d.incident.as_mut().unwrap().plan.current.clear();
     assert_eq!(d.objections(&a_run()), ["staleness denies: its incident's plan has gone on without it"]);
     d.incident.as_mut().unwrap().state = paramedic_model::IncidentState::Resolved;
     assert_eq!(d.objections(&a_run()), ["staleness denies: its incident is resolved"]);

@@ -48,7 +48,7 @@ impl State {
                             i.close_code = *code;
                             i.close_notes.clone_from(notes);
                             i.evidence.clone_from(evidence);
-                            i.plan.current = None;
+                            i.plan.leave();
                             i.shares.iter_mut().for_each(|share| share.cleared = true);
                         }
                         IncidentMove::Reopen => {
@@ -95,18 +95,25 @@ impl State {
             Step::EvidenceSeen { incident, evidence } => self.set_evidence(*incident, at, Some(evidence.clone())),
             Step::EvidenceLost { incident } => self.set_evidence(*incident, at, None),
             Step::RunDecided { run, index } => {
-                self.runs_of.entry(run.incident).or_default().insert(run.id);
-                self.runs.insert(run.id, (**run).clone());
+                self.keep_run((**run).clone());
                 self.dirty.runs.insert(run.id, None);
                 let takes_no_part = matches!(Part::of(&run.step), Some(Part::Undo(_)));
                 self.incident(run.incident, at, |i| {
                     if takes_no_part {
                         return;
                     }
-                    i.plan.next = index + 1;
-                    i.plan.current = (run.state != RunState::WouldBe).then_some(run.id);
+                    i.plan.next = i.plan.next.max(index + 1);
+                    i.plan.ahead.retain(|target| *target != run.target.id);
+                    if run.state != RunState::WouldBe {
+                        i.plan.current.push(run.id);
+                    }
                 });
             }
+            Step::SpreadDecided { incident, targets } => {
+                self.incident(*incident, at, |i| i.plan.ahead.clone_from(targets));
+            }
+            Step::TargetRecovered { run, evidence } => self.run(*run, |r| r.evidence = Some(evidence.clone())),
+            Step::TargetLost { run } => self.run(*run, |r| r.evidence = None),
             Step::RemedySkipped { incident, index, .. } => {
                 self.incident(*incident, at, |i| i.plan.next = index + 1);
             }
@@ -142,10 +149,7 @@ impl State {
                 }
             }
             Step::RunJudged { run, verdict } => self.end_run(*run, at, |r| r.verdict = Some(*verdict)),
-            Step::RemediesFailed { incident } => self.incident(*incident, at, |i| {
-                i.plan.exhausted = true;
-                i.plan.current = None;
-            }),
+            Step::RemediesFailed { incident } => self.incident(*incident, at, |i| i.plan.exhausted = true),
             Step::PageDecided { page } => {
                 self.dirty.pages.push((**page).clone());
                 self.incident(page.incident, at, |_| {});
@@ -300,13 +304,14 @@ impl State {
         }
     }
 
-    /// A run that ends leaves its incident's plan.
+    /// A run that ends leaves its incident's plan, and a remedy that spreads goes no further.
     fn end_run(&mut self, id: Id, at: Timestamp, change: impl FnOnce(&mut Run)) {
         self.run(id, change);
         if let Some(incident) = self.runs.get(&id).map(|r| r.incident) {
             self.incident(incident, at, |i| {
-                if i.plan.current == Some(id) {
-                    i.plan.current = None;
+                if i.plan.current.contains(&id) {
+                    i.plan.current.retain(|run| *run != id);
+                    i.plan.ahead.clear();
                 }
             });
         }
@@ -342,6 +347,7 @@ impl State {
         }
         for run in self.runs_of.remove(&id).unwrap_or_default() {
             if let Some(last) = self.runs.remove(&run) {
+                self.forget_target(&last);
                 self.dirty.runs.insert(run, Some(last));
             }
         }

@@ -96,8 +96,8 @@ impl Cx<'_> {
     }
 
     /// A run that has not left is not wanted any more.
-    pub(super) fn withdraw(&mut self, run: Option<Id>, why: &str) {
-        let Some(run) = run.and_then(|id| self.state.runs.get(&id)) else { return };
+    pub(super) fn withdraw(&mut self, run: Id, why: &str) {
+        let Some(run) = self.state.runs.get(&run) else { return };
         if matches!(run.state, RunState::Pending | RunState::Proposed) {
             let id = run.id;
             self.stop_waiting_for_approval(id);

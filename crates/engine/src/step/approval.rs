@@ -11,7 +11,8 @@ impl Cx<'_> {
     pub(super) fn ask_for_approval(&mut self, run: Id, index: usize) {
         let Some((incident, approve)) = self.approve_of(run) else { return };
         let Some((run, of)) = self.state.runs.get(&run).zip(self.state.incidents.get(&incident)) else { return };
-        let reason = format!("may {} run on {}? `paramedic approve {}`", run.playbook, run.target.name, run.id);
+        let then = super::remedy::and_then_on(of.plan.ahead.len());
+        let reason = format!("may {} run on {}{then}? `paramedic approve {}`", run.playbook, run.target.name, run.id);
         let page = self.new_page(of, format!("approve/{index}"), &approve.by, &reason);
         let who = self.rule_of(of).map_or_else(|| "engine".to_owned(), |(set, rule)| actor(&set, &rule));
         self.step(Step::PageDecided { page: Box::new(page) }, &who, format!("{}: {reason}", approve.by));
@@ -20,7 +21,7 @@ impl Cx<'_> {
     /// A page was reported. If it asks for approval, the time to answer begins: nobody could have answered before.
     pub(super) fn wait_for_approval(&mut self, incident: Id, page: Id) {
         let Some(of) = self.state.incidents.get(&incident) else { return };
-        let Some(run) = self.state.current_run(of).filter(|r| r.state == RunState::Proposed) else { return };
+        let Some(run) = self.state.current_runs(of).find(|r| r.state == RunState::Proposed) else { return };
         let (run, step) = (run.id, run.step.clone());
         let Some((_, approve)) = self.approve_of(run) else { return };
         let Some(index) = super::remedy::index(&step) else { return };

@@ -8,6 +8,7 @@ use paramedic_rulebook::RuleIx;
 use super::Cx;
 use super::event::key_of;
 use super::pattern::{Hit, Which};
+use super::spread::shown;
 use crate::decision::Step;
 
 impl Cx<'_> {
@@ -15,6 +16,11 @@ impl Cx<'_> {
     pub(super) fn on_clear(&mut self, event: &OwnedEvent, set: Digest, ix: RuleIx, step: Option<usize>) {
         let Some(evaluator) = self.evaluator(set) else { return };
         let set = std::sync::Arc::clone(evaluator.borrow().set());
+        if let Some(step) = step
+            && set.rule(ix).remedy.get(step).is_some_and(|remedy| remedy.spread.is_some())
+        {
+            return self.on_target_well(event, &set, ix, step);
+        }
         let Ok(by) = self.by_of(&set, ix, Hit::of(event, &key_of(event))) else { return };
         let which = Which { set, ix, by };
         let (set, rule) = (&*which.set, which.rule());
@@ -33,7 +39,7 @@ impl Cx<'_> {
         let since = self.share_of(incident, &which).map_or(incident.condition_at, |share| share.condition_at);
         let id = incident.id;
         if let Some(step) = step {
-            let under_way = self.state.current_run(incident).is_some_and(|r| r.step == super::remedy::path(step));
+            let under_way = self.state.current_runs(incident).any(|r| r.step == super::remedy::path(step));
             if !under_way {
                 return;
             }
@@ -45,11 +51,7 @@ impl Cx<'_> {
 
     /// Monitoring shows recovery. Nothing resolves while a run is in flight.
     pub(super) fn on_evidence(&mut self, id: Id, event: &OwnedEvent, time: Timestamp) {
-        let reason = match &event.value {
-            Some(value) => format!("{} {value}", event.type_),
-            None => format!("{} {}", event.type_, event.status.name()),
-        };
-        self.on_recovery(id, reason, time);
+        self.on_recovery(id, shown(event), time);
     }
 
     /// Recovery is shown, for the reason given.
@@ -59,9 +61,8 @@ impl Cx<'_> {
             return;
         }
         let evidence = Evidence { input: self.input.to_string(), at: self.now, time };
-        let run = self.state.current_run(incident).cloned();
-        let in_flight = run.as_ref().is_some_and(waits_for_report);
-        let hold = self.hold_of(id, run.as_ref());
+        let in_flight = self.state.current_runs(incident).any(waits_for_report);
+        let hold = self.hold_of(id, self.state.current_runs(incident).find(|run| run.started_at.is_some()));
         if in_flight || hold > Span::ZERO {
             self.step(Step::EvidenceSeen { incident: id, evidence: evidence.clone() }, "monitoring", reason);
             if !in_flight {
@@ -83,7 +84,7 @@ impl Cx<'_> {
 
     pub(super) fn on_held(&mut self, id: Id) {
         let Some(incident) = self.state.incidents.get(&id).filter(|i| i.state.is_open()) else { return };
-        if self.state.current_run(incident).is_some_and(waits_for_report) {
+        if self.state.current_runs(incident).any(waits_for_report) {
             return;
         }
         if let Some(evidence) = incident.evidence.clone()
@@ -97,25 +98,34 @@ impl Cx<'_> {
     /// Resolves by monitoring's evidence. Credit goes to a run only when recovery was seen after it started.
     pub(super) fn resolve_by_evidence(&mut self, id: Id, evidence: Evidence) {
         let Some(incident) = self.state.incidents.get(&id) else { return };
-        let run = self.state.current_run(incident).cloned();
-        let earned = run.filter(|r| {
+        let earned = |r: &&Run| {
+            let seen = r.evidence.as_ref().unwrap_or(&evidence);
             super::remedy::index(&r.step).is_some()
                 && matches!(r.state, RunState::Succeeded | RunState::Unknown)
-                && r.started_at.is_some_and(|at| evidence.time >= at && evidence.at >= at)
-        });
-        let (code, notes) = match &earned {
-            Some(run) => {
-                self.step(
-                    Step::RunJudged { run: run.id, verdict: Verdict::Verified },
-                    "monitoring",
-                    format!("recovery seen at {} by {}", evidence.time, evidence.input),
-                );
+                && r.started_at.is_some_and(|at| seen.time >= at && seen.at >= at)
+        };
+        let earned: Vec<Run> = self.state.current_runs(incident).filter(earned).cloned().collect();
+        for run in &earned {
+            let seen = run.evidence.as_ref().unwrap_or(&evidence);
+            self.step(
+                Step::RunJudged { run: run.id, verdict: Verdict::Verified },
+                "monitoring",
+                format!("recovery seen at {} by {}", seen.time, seen.input),
+            );
+            // What a target has shown by itself was written to it then.
+            if run.evidence.is_none() {
                 self.ci_after_run(run.id, Some(true));
-                let notes = format!("{} on {}, verified by {}", run.playbook, run.target.name, evidence.input);
+            }
+        }
+        self.judge_unearned(id);
+        let (code, notes) = match earned.split_first() {
+            Some((first, others)) => {
+                let more = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
+                let notes =
+                    format!("{} on {}{more}, verified by {}", first.playbook, first.target.name, evidence.input);
                 (CloseCode::SolutionProvided, notes)
             }
             None => {
-                self.judge_unearned(id);
                 let notes = format!("the condition ended without a verified remedy ({})", evidence.input);
                 (CloseCode::NoResolutionProvided, notes)
             }
@@ -125,9 +135,10 @@ impl Cx<'_> {
 
     /// Recovery without a run that earned it: what ran earlier, or still does, is ambiguous at best.
     fn judge_unearned(&mut self, id: Id) {
-        let Some(current) = self.state.incidents.get(&id).and_then(|i| self.state.current_run(i)) else { return };
-        if current.verdict.is_none() && current.started_at.is_some() {
-            let run = current.id;
+        let Some(incident) = self.state.incidents.get(&id) else { return };
+        let started = |run: &&Run| run.verdict.is_none() && run.started_at.is_some();
+        let unearned: Vec<Id> = self.state.current_runs(incident).filter(started).map(|run| run.id).collect();
+        for run in unearned {
             self.step(
                 Step::RunJudged { run, verdict: Verdict::Ambiguous },
                 "monitoring",

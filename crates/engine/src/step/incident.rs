@@ -328,6 +328,7 @@ impl Cx<'_> {
         let rejoined = self.share_in(id, hit, which, &who);
         self.contribute(id, hit, which, &who);
         self.raise(id, event, &who);
+        self.target_lost(id, event);
         let seen = self.state.incidents.get(&id).and_then(|i| i.evidence.as_ref());
         if seen.is_some_and(|e| rejoined || event.time >= e.time) {
             self.step(Step::EvidenceLost { incident: id }, &who, "the condition came back");
@@ -350,21 +351,27 @@ impl Cx<'_> {
 
     /// Recovery did not stay: the run that was being verified has what is left of its time, or has failed.
     fn go_on(&mut self, id: Id) {
-        let current = self.state.incidents.get(&id).and_then(|i| self.state.current_run(i));
-        match current.map(|r| (r.id, r.state)) {
-            None => self.plan_next(id),
-            Some((run, RunState::Succeeded)) => {
-                let timer = TimerKind::VerifyWithin { run }.id(id);
-                if !self.state.timers.contains_key(&timer) {
-                    self.on_not_verified(id, run);
-                }
-            }
-            Some((run, RunState::Failed | RunState::Denied | RunState::Cancelled)) => {
-                self.leave_plan(run);
-                self.after_failure(id, run);
-            }
-            Some(_) => {}
+        let Some(incident) = self.state.incidents.get(&id) else { return };
+        let current: Vec<(Id, RunState)> = self.state.current_runs(incident).map(|run| (run.id, run.state)).collect();
+        if current.is_empty() {
+            return self.plan_next(id);
         }
+        for (run, state) in current {
+            match state {
+                RunState::Succeeded => {
+                    let timer = TimerKind::VerifyWithin { run }.id(id);
+                    if !self.state.timers.contains_key(&timer) {
+                        self.on_not_verified(id, run);
+                    }
+                }
+                RunState::Failed | RunState::Denied | RunState::Cancelled => {
+                    self.leave_plan(run);
+                    self.after_failure(id, run);
+                }
+                _ => {}
+            }
+        }
+        self.spread_again(id);
     }
 }
 

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use paramedic_model::{
-    Autonomy, Id, Incident, IncidentMove, IncidentState, Part, Playbook, Run, RunState, Target, TimerKind, Verdict,
+    Autonomy, Ci, Id, Incident, IncidentMove, IncidentState, Part, Playbook, Run, RunState, Target, TimerKind, Verdict,
 };
-use paramedic_rulebook::{Ctx, EscalateAt, Field, RemedyStep, Rule, RuleSet, TargetSpec, ci_of};
+use paramedic_rulebook::{Ctx, EscalateAt, Field, RemedyStep, Rule, RuleSet, TargetSpec, cis_of};
 use serde_json::Value;
 
 use super::{Cx, actor};
@@ -38,7 +38,7 @@ impl Cx<'_> {
     pub(super) fn plan_next(&mut self, id: Id) {
         loop {
             let Some(incident) = self.state.incidents.get(&id).filter(|i| i.state.is_open()) else { return };
-            if incident.plan.current.is_some() || incident.plan.exhausted || self.suppression_of(incident).is_some() {
+            if !incident.plan.current.is_empty() || incident.plan.exhausted || self.suppression_of(incident).is_some() {
                 return;
             }
             let Some((set, rule)) = self.rule_of(incident) else { return };
@@ -66,7 +66,7 @@ impl Cx<'_> {
                 Err(why) => Err(why),
             };
             match made {
-                Ok(run) => return self.decide_run(run, next, &who),
+                Ok((run, ahead)) => return self.decide_run(run, &ahead, next, &who),
                 Err(why) => {
                     let reason = why.clone();
                     self.step(Step::RemedySkipped { incident: id, index: next, why }, &who, reason);
@@ -76,7 +76,7 @@ impl Cx<'_> {
     }
 
     /// Asked when it is the step's turn; what is unknown is no.
-    fn is_step_wanted(&self, incident: &Incident, set: &RuleSet, step: &RemedyStep) -> Result<(), String> {
+    pub(super) fn is_step_wanted(&self, incident: &Incident, set: &RuleSet, step: &RemedyStep) -> Result<(), String> {
         let Some(expr) = step.only_if else { return Ok(()) };
         match self.with_event(incident, set, |evaluator, ctx| evaluator.condition(expr, ctx)) {
             Ok(true) => Ok(()),
@@ -109,13 +109,21 @@ impl Cx<'_> {
         }
     }
 
-    fn decide_run(&mut self, run: Run, index: usize, who: &str) {
+    fn decide_run(&mut self, run: Run, ahead: &[Target], index: usize, who: &str) {
         let (incident, state, id) = (run.incident, run.state, run.id);
+        let then = and_then_on(ahead.len());
         let reason = match state {
-            RunState::WouldBe => format!("would run {} on {}", run.playbook, run.target.name),
-            RunState::Proposed => format!("proposes {} on {}", run.playbook, run.target.name),
-            _ => format!("{} on {}", run.playbook, run.target.name),
+            RunState::WouldBe => format!("would run {} on {}{then}", run.playbook, run.target.name),
+            RunState::Proposed => format!("proposes {} on {}{then}", run.playbook, run.target.name),
+            _ => format!("{} on {}{then}", run.playbook, run.target.name),
         };
+        if !ahead.is_empty() && state != RunState::WouldBe {
+            let names: Vec<&str> = ahead.iter().map(|target| target.name.as_str()).collect();
+            let targets = ahead.iter().map(|target| target.id).collect();
+            let reason =
+                format!("{} on {}, and when it is well there on {}", run.playbook, run.target.name, names.join(", "));
+            self.step(Step::SpreadDecided { incident, targets }, who, reason);
+        }
         self.step(Step::RunDecided { run: Box::new(run), index }, who, reason);
         if state == RunState::Proposed {
             self.ask_for_approval(id, index);
@@ -126,6 +134,7 @@ impl Cx<'_> {
         }
     }
 
+    /// The run of a remedy, and the targets to which it goes after its own.
     fn make_run(
         &self,
         incident: &Incident,
@@ -134,10 +143,10 @@ impl Cx<'_> {
         step: &RemedyStep,
         index: usize,
         autonomy: Autonomy,
-    ) -> Result<Run, String> {
+    ) -> Result<(Run, Vec<Target>), String> {
         let playbook =
             set.playbooks.get(&step.playbook).ok_or_else(|| format!("no playbook is named {}", step.playbook))?;
-        let target = self.target_of(incident, set, step)?;
+        let mut targets = self.targets_of(incident, set, step)?;
         let parameters = playbook.bind(&self.parameters(incident, set, step)?).map_err(|e| e.to_string())?;
         let state = match autonomy {
             Autonomy::Observe | Autonomy::Record => RunState::WouldBe,
@@ -145,15 +154,20 @@ impl Cx<'_> {
             Autonomy::Auto if step.approve.is_some() => RunState::Proposed,
             Autonomy::Auto => RunState::Pending,
         };
-        // Nobody is asked about what may not be run.
-        if state == RunState::Proposed {
-            let (book, environment) = (set.rulebook_of(rule), target.environment.as_deref().unwrap_or(""));
-            if let Some(what) = book.may.refuses(&playbook.name, &target.class, environment) {
-                return Err(format!("`may` of {} does not name {what}", book.name));
+        // Nobody is asked about what may not be run, and no spread begins that could not go to its end.
+        if state == RunState::Proposed || targets.len() > 1 {
+            let book = set.rulebook_of(rule);
+            for target in &targets {
+                let environment = target.environment.as_deref().unwrap_or("");
+                if let Some(what) = book.may.refuses(&playbook.name, &target.class, environment) {
+                    return Err(format!("`may` of {} does not name {what}", book.name));
+                }
             }
         }
+        let ahead = targets.split_off(1);
+        let target = targets.pop().ok_or("it has no target")?;
         let ordered = Ordered { part: Part::Remedy(index), round: incident.plan.round, playbook, target, parameters };
-        Ok(self.new_run(incident, set, rule, ordered, state))
+        Ok((self.new_run(incident, set, rule, ordered, state), ahead))
     }
 
     pub(super) fn new_run(
@@ -187,23 +201,30 @@ impl Cx<'_> {
             reported_at: None,
             message: None,
             facts: BTreeMap::new(),
+            evidence: None,
             verdict: None,
             decided_by: None,
         }
     }
 
-    /// From the CMDB, by exact id or name; an empty or unresolvable target selects nothing and is an error.
-    fn target_of(&self, incident: &Incident, set: &RuleSet, step: &RemedyStep) -> Result<Target, String> {
-        let ci = match &step.target {
-            TargetSpec::About => incident.ci.and_then(|id| self.state.cmdb.get(id)).ok_or_else(|| {
-                format!("the CMDB knows no CI {:?} to act on", incident.about.as_deref().unwrap_or_default())
-            })?,
-            TargetSpec::Computed(expr) => {
-                let name = self.with_event(incident, set, |evaluator, ctx| evaluator.target(*expr, ctx))?;
-                ci_of(&self.state.cmdb, &name)?
+    /// From the CMDB, by exact id or name: one, or those of a spread. An empty or unresolvable target selects nothing and
+    /// is an error; so are more than a spread may have.
+    fn targets_of(&self, incident: &Incident, set: &RuleSet, step: &RemedyStep) -> Result<Vec<Target>, String> {
+        let names = match (&step.target, &step.spread) {
+            (TargetSpec::About, _) => {
+                let ci = incident.ci.and_then(|id| self.state.cmdb.get(id)).ok_or_else(|| {
+                    format!("the CMDB knows no CI {:?} to act on", incident.about.as_deref().unwrap_or_default())
+                })?;
+                return Ok(vec![target(ci)]);
+            }
+            (TargetSpec::Computed(expr), None) => {
+                vec![self.with_event(incident, set, |evaluator, ctx| evaluator.target(*expr, ctx))?]
+            }
+            (TargetSpec::Computed(expr), Some(_)) => {
+                self.with_event(incident, set, |evaluator, ctx| evaluator.targets(*expr, ctx))?
             }
         };
-        Ok(Target { id: ci.id, name: ci.name.clone(), class: ci.class.clone(), environment: ci.environment.clone() })
+        Ok(cis_of(&self.state.cmdb, &names)?.into_iter().map(target).collect())
     }
 
     fn parameters(
@@ -245,10 +266,10 @@ impl Cx<'_> {
     pub(super) fn on_not_verified(&mut self, incident: Id, run: Id) {
         let Some(current) = self.state.incidents.get(&incident).filter(|i| i.state.is_open()) else { return };
         // Recovery was seen and has only to stay: the hold decides.
-        if current.plan.current != Some(run) || current.evidence.is_some() {
+        if !current.plan.current.contains(&run) || current.evidence.is_some() {
             return;
         }
-        let Some(run) = self.state.runs.get(&run).cloned() else { return };
+        let Some(run) = self.state.runs.get(&run).filter(|run| run.evidence.is_none()).cloned() else { return };
         if run.state == RunState::Unknown {
             // Nobody knows whether it still acts: nothing else may run on that target.
             let why = "unknown, and no evidence in time";
@@ -268,4 +289,14 @@ impl Cx<'_> {
         self.ci_after_run(run.id, Some(false));
         self.after_failure(incident, run.id);
     }
+}
+
+/// A CI as the target of a run.
+pub(super) fn target(ci: &Ci) -> Target {
+    Target { id: ci.id, name: ci.name.clone(), class: ci.class.clone(), environment: ci.environment.clone() }
+}
+
+/// For people: that it does not end with one target.
+pub(super) fn and_then_on(ahead: usize) -> String {
+    if ahead == 0 { String::new() } else { format!(", and when it is well there on {ahead} more") }
 }

@@ -49,8 +49,8 @@ impl Cx<'_> {
             self.undo_if_over(run);
         }
         let Some(incident) = self.state.incidents.get(&run.incident).filter(|i| i.state.is_open()) else { return };
-        if incident.plan.current != Some(run.id) {
-            return;
+        if !incident.plan.current.contains(&run.id) {
+            return self.on_late_run(run);
         }
         let (id, evidence) = (incident.id, incident.evidence.clone());
         match evidence {
@@ -61,7 +61,11 @@ impl Cx<'_> {
                 }
                 self.hold_from(id, run, seen.at);
             }
-            None if succeeded => self.verify_from_now(run),
+            None if succeeded && !self.has_failed_elsewhere(run) => {
+                self.verify_from_now(run);
+                self.spread_on(id);
+            }
+            None if succeeded => self.after_failure(id, run.id),
             None => {
                 self.leave_plan(run.id);
                 self.after_failure(id, run.id);
@@ -108,14 +112,15 @@ impl Cx<'_> {
             self.page_own(incident, &format!("own/{}", run.step), why);
         }
         self.escalate_on(incident, EscalateAt::RunUnknown, &format!("/{}", run.step), why);
-        let awaited = self.state.incidents.get(&incident).is_some_and(|i| i.plan.current == Some(run.id));
+        let awaited = self.state.incidents.get(&incident).is_some_and(|i| i.plan.current.contains(&run.id));
         // What takes back is not shown to have worked by recovery.
         let remedy = super::remedy::index(&run.step).is_some();
         if awaited && remedy && run.on_unknown == OnUnknown::Verify {
             self.verify_from_now(run);
             let seen = self.state.incidents.get(&incident).and_then(|i| i.evidence.clone());
-            if let Some(seen) = seen.filter(|_| !waits_for_report(run)) {
-                self.hold_from(incident, run, seen.at);
+            match seen.filter(|_| !waits_for_report(run)) {
+                Some(seen) => self.hold_from(incident, run, seen.at),
+                None => self.spread_on(incident),
             }
         }
     }

@@ -12,7 +12,9 @@ impl Cx<'_> {
         let Ok(to) = incident::next(incident.state, IncidentMove::Resolve) else {
             return self.ignore("illegal move");
         };
-        self.withdraw(incident.plan.current, "the incident was resolved before it was started");
+        for run in incident.plan.current.clone() {
+            self.withdraw(run, "the incident was resolved before it was started");
+        }
         let Some(incident) = self.state.incidents.get(&id) else { return };
         let contributors = incident.alerts.clone();
         let rule = self.rule_of(incident).map(|(_, rule)| rule);
@@ -40,6 +42,7 @@ impl Cx<'_> {
 
     fn drop_timers(&mut self, id: Id, rule: Option<&Rule>) {
         self.drop_timer(id, &TimerKind::Hold);
+        self.drop_timer(id, &TimerKind::Wave);
         for step in 0..rule.map_or(0, |r| r.escalate.len()) {
             self.drop_timer(id, &TimerKind::Escalate { step });
             self.drop_timer(id, &TimerKind::Repeat { step });

@@ -16,13 +16,33 @@ impl Cx<'_> {
     /// one is tried.
     pub(super) fn after_failure(&mut self, id: Id, run: Id) {
         let Some(run) = self.state.runs.get(&run).cloned() else { return };
-        let left = run.started_at.is_some() && matches!(run.state, RunState::Succeeded | RunState::Failed);
-        let rollback = self.step_of(&run).and_then(|step| step.rollback).filter(|_| left);
-        let (Some(playbook), Some(part)) = (rollback, Part::of(&run.step)) else { return self.plan_next(id) };
-        let decided = self.take_back(&run, Part::Rollback(part.index()), &playbook, "it was not verified");
-        if let Err(why) = decided {
-            self.stop_remedies(id, &format!("{} on {} is not rolled back: {why}", run.playbook, run.target.name));
+        if self.ends_later(id, &run) {
+            return;
         }
+        for run in self.all_of_step(&run) {
+            if let Err(why) = self.roll_back(&run) {
+                return self.stop_remedies(id, &why);
+            }
+        }
+        self.plan_next(id);
+    }
+
+    /// What left after it was withdrawn, because its remedy had failed on another target, is rolled back like that.
+    pub(super) fn on_late_run(&mut self, run: &Run) {
+        if self.step_of(run).is_some_and(|step| step.spread.is_some())
+            && let Err(why) = self.roll_back(run)
+        {
+            self.stop_remedies(run.incident, &why);
+        }
+    }
+
+    /// Where the rule says so, and the run may have had an effect; an error says why it is not.
+    fn roll_back(&mut self, run: &Run) -> Result<(), String> {
+        let left = run.started_at.is_some() && matches!(run.state, RunState::Succeeded | RunState::Failed);
+        let rollback = self.step_of(run).and_then(|step| step.rollback).filter(|_| left);
+        let (Some(playbook), Some(part)) = (rollback, Part::of(&run.step)) else { return Ok(()) };
+        let decided = self.take_back(run, Part::Rollback(part.index()), &playbook, "it was not verified");
+        decided.map_err(|why| format!("{} on {} is not rolled back: {why}", run.playbook, run.target.name))
     }
 
     /// Rollback or undo has ended.

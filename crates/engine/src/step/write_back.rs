@@ -38,7 +38,7 @@ impl Cx<'_> {
     /// A report that comes when nothing waits for it any more says nothing about how the CI is now.
     fn status_after(&self, run: &Run, verified: Option<bool>) -> Option<OperationalStatus> {
         let incident = self.state.incidents.get(&run.incident);
-        let awaited = incident.is_some_and(|i| i.state.is_open() && i.plan.current == Some(run.id));
+        let awaited = incident.is_some_and(|i| i.state.is_open() && i.plan.current.contains(&run.id));
         match verified {
             Some(true) => Some(OperationalStatus::Operational),
             Some(false) => Some(OperationalStatus::NonOperational),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use paramedic_model::{Ci, Cmdb, OwnedEvent, Timestamp};
 
-use crate::{Ctx, Evaluator, Pattern, RemedyStep, Rule, TargetSpec, about_of, ci_of};
+use crate::{Ctx, Evaluator, Pattern, RemedyStep, Rule, TargetSpec, about_of, cis_of};
 
 /// The CMDB of the scope that events are in.
 pub(super) struct Known {
@@ -70,20 +70,30 @@ fn outcome(evaluator: &mut Evaluator, rule: &Rule, step: &RemedyStep, ctx: &Ctx<
             Err(why) => return Err(format!("its only_if: {why}")),
         }
     }
-    let target = match step.target {
-        TargetSpec::About => ctx.about.ok_or("there is no CI to act on")?,
-        TargetSpec::Computed(expr) => {
-            let name = evaluator.target(expr, ctx).map_err(|why| why.to_string())?;
-            ci_of(ctx.cmdb, &name)?
-        }
-    };
     let set = Arc::clone(evaluator.set());
-    let environment = target.environment.as_deref().unwrap_or_default();
-    if let Some(what) = set.rulebook_of(rule).may.refuses(&step.playbook, &target.class, environment) {
-        return Err(format!("`may` does not name {what}"));
+    let targets = targets_of(evaluator, step, ctx)?;
+    for target in &targets {
+        let environment = target.environment.as_deref().unwrap_or_default();
+        if let Some(what) = set.rulebook_of(rule).may.refuses(&step.playbook, &target.class, environment) {
+            return Err(format!("`may` does not name {what}"));
+        }
     }
+    let [first, others @ ..] = targets.as_slice() else { return Err("it has no target".to_owned()) };
     let asks = step.approve.as_ref().map(|a| format!(", when {} says yes", a.by)).unwrap_or_default();
-    Ok(format!("would run on {}{asks}", named(target)))
+    let then = match others.len() {
+        0 => String::new(),
+        more => format!(", and when it is well there on {more} more"),
+    };
+    Ok(format!("would run on {}{then}{asks}", named(first)))
+}
+
+fn targets_of<'a>(evaluator: &mut Evaluator, step: &RemedyStep, ctx: &Ctx<'a>) -> Result<Vec<&'a Ci>, String> {
+    let names = match (&step.target, &step.spread) {
+        (TargetSpec::About, _) => return Ok(vec![ctx.about.ok_or("there is no CI to act on")?]),
+        (TargetSpec::Computed(expr), None) => evaluator.target(*expr, ctx).map(|name| vec![name]),
+        (TargetSpec::Computed(expr), Some(_)) => evaluator.targets(*expr, ctx),
+    };
+    cis_of(ctx.cmdb, &names.map_err(|why| why.to_string())?)
 }
 
 /// A CI with what rules tell apart.

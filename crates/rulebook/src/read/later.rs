@@ -16,7 +16,6 @@ pub(crate) const UNREAD: &[Word] = &[
     ("an incident", "sla"),
     ("an incident", "parent"),
     ("a remedy", "change"),
-    ("a remedy", "spread"),
     ("a parameter", "pattern"),
     ("a site", "topology"),
     ("a site", "flapping"),

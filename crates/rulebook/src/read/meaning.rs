@@ -232,7 +232,7 @@ fn of_template(template: &Template) -> Value {
 }
 
 fn of_remedy(step: &RemedyStep, forms: &NormalForms<'_>) -> Value {
-    json!({
+    let mut all = json!({
         "playbook": step.playbook,
         "target": match &step.target {
             TargetSpec::About => json!("about"),
@@ -244,7 +244,12 @@ fn of_remedy(step: &RemedyStep, forms: &NormalForms<'_>) -> Value {
         "approve": step.approve.as_ref().map(|a| json!([a.by, a.within, format!("{:?}", a.otherwise)])),
         "rollback": step.rollback,
         "undo": step.undo.as_ref().map(|u| json!([u.playbook, u.after])),
-    })
+    });
+    // Only where it is written, so that the digests of all other rules stay.
+    if let Some(spread) = &step.spread {
+        all["spread"] = json!(spread);
+    }
+    all
 }
 
 fn of_escalation(step: &EscalationStep, forms: &NormalForms<'_>) -> Value {

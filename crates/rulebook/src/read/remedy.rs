@@ -13,7 +13,9 @@ use super::yaml::{Kind, Node};
 use crate::diagnostics::did_you_mean;
 use crate::{Approve, Field, Otherwise, RemedyStep, TargetSpec, Undo, Verify};
 
-const KEYS: [&str; 8] = ["playbook", "target", "with", "verify", "only_if", "approve", "rollback", "undo"];
+mod spread;
+
+const KEYS: [&str; 9] = ["playbook", "target", "with", "verify", "only_if", "approve", "rollback", "undo", "spread"];
 
 /// Reads `remedy`.
 pub(crate) fn read(reader: &mut Reader<'_, '_>, node: &Node, around: &Around<'_>) -> Vec<RemedyStep> {
@@ -55,8 +57,10 @@ fn read_step(reader: &mut Reader<'_, '_>, node: &Node, around: &Around<'_>) -> O
     let approve = fields.get("approve", reader.report).and_then(|n| approve(reader, n));
     let rollback = fields.get("rollback", reader.report).and_then(|n| same_parameters(reader, n, around, playbook));
     let undo = fields.get("undo", reader.report).and_then(|n| undo(reader, n, around, playbook));
+    let spread = fields.get("spread", reader.report);
+    let spread = spread.and_then(|n| spread::read(reader, n, target.as_ref(), fields.key("verify"), &verify));
     let (playbook, target) = (playbook?.name.clone(), target?);
-    Some(RemedyStep { playbook, target, only_if, with, verify, approve, rollback, undo })
+    Some(RemedyStep { playbook, target, only_if, with, verify, approve, rollback, undo, spread })
 }
 
 /// Reads `approve`.

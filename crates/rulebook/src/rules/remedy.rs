@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use paramedic_model::Span;
+use serde::Serialize;
 use serde_json::Value;
 
 use super::{ExprIx, Field};
@@ -46,6 +47,43 @@ pub struct RemedyStep {
     pub rollback: Option<String>,
     /// Run so long after this one was verified.
     pub undo: Option<Undo>,
+    /// It has many targets, and how it goes from one to all.
+    pub spread: Option<Spread>,
+}
+
+/// How a remedy goes from one target to all of them: wave by wave, each when every target of those before it is well.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct Spread {
+    /// The waves between the first, which is one target, and the last, which is the rest.
+    pub between: Vec<Wave>,
+}
+
+/// How many targets a wave adds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wave {
+    /// So many.
+    Targets(usize),
+    /// So many of a hundred of all targets, rounded up.
+    Percent(usize),
+}
+
+impl Spread {
+    /// More targets than this are refused as a whole; none is left out silently.
+    pub const MAX_TARGETS: usize = 100;
+
+    /// How many of `total` targets are reached after the next wave, where the waves so far reached `done`.
+    pub fn reach(&self, done: usize, total: usize) -> usize {
+        let size = |wave: &Wave| match wave {
+            Wave::Targets(n) => *n,
+            Wave::Percent(n) => (total * n).div_ceil(100),
+        };
+        let mut reached = std::iter::once(1).chain(self.between.iter().map(size)).scan(0, |sum, size| {
+            *sum += size;
+            Some(*sum)
+        });
+        reached.find(|upto| *upto > done).unwrap_or(total).min(total)
+    }
 }
 
 /// Who must say yes, and what follows when nobody does.

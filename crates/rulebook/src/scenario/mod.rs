@@ -92,6 +92,8 @@ pub struct Outcome {
     pub facts: BTreeMap<String, Value>,
     /// Of this playbook.
     pub playbook: Option<String>,
+    /// On the CI of this name.
+    pub target: Option<String>,
 }
 
 /// How a run ends.
@@ -133,7 +135,7 @@ const GRANT: [&str; 5] = ["rulebook", "autonomy", "playbooks", "ci_classes", "en
 const STEP: [&str; 6] = ["at", "event", "run", "page", "operator", "expect"];
 /// Words of a step that do something.
 const DOING: [&str; 5] = ["event", "run", "page", "operator", "expect"];
-const OUTCOME: [&str; 4] = ["outcome", "message", "facts", "playbook"];
+const OUTCOME: [&str; 5] = ["outcome", "message", "facts", "playbook", "target"];
 const RUN_WORDS: [(&str, RunWord); 3] =
     [("succeeded", RunWord::Succeeded), ("failed", RunWord::Failed), ("unknown", RunWord::Unknown)];
 const ACTS: [(&str, Act); 5] = [
@@ -273,7 +275,7 @@ fn step(node: &Node, last: &mut Span, report: &mut Report<'_>) -> Option<Step> {
 fn outcome(node: &Node, report: &mut Report<'_>) -> Option<Outcome> {
     if matches!(node.kind, Kind::Scalar { .. }) {
         let outcome = word(node, &RUN_WORDS, report)?;
-        return Some(Outcome { outcome, message: String::new(), facts: BTreeMap::new(), playbook: None });
+        return Some(Outcome { outcome, message: String::new(), facts: BTreeMap::new(), playbook: None, target: None });
     }
     let fields = Fields::open(node, "`run`", &OUTCOME, report)?;
     let help = "write `outcome: succeeded`, `failed` or `unknown`";
@@ -283,6 +285,7 @@ fn outcome(node: &Node, report: &mut Report<'_>) -> Option<Outcome> {
         message: fields.text("message", report).unwrap_or_default(),
         facts: facts.into_iter().collect(),
         playbook: fields.text("playbook", report),
+        target: fields.text("target", report),
         outcome: outcome?,
     })
 }

@@ -277,6 +277,7 @@ pub fn run(step: &str, state: RunState) -> Run {
         reported_at: None,
         message: None,
         facts: BTreeMap::new(),
+        evidence: None,
         verdict: None,
         decided_by: None,
     }

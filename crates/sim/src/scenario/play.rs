@@ -157,12 +157,16 @@ impl Play {
 
     fn run(&mut self, told: &Outcome) -> Result<(), Unmet> {
         let in_flight = |row: &&OutboxRow| match &row.order {
-            Order::Run(run) => told.playbook.as_ref().is_none_or(|p| *p == run.playbook),
+            Order::Run(run) => {
+                told.playbook.as_ref().is_none_or(|p| *p == run.playbook)
+                    && told.target.as_ref().is_none_or(|t| *t == run.target.name)
+            }
             Order::Page(_) | Order::Emit(_) => false,
         };
         let Some(mut row) = self.driver.held.iter().find(in_flight).cloned() else {
             let of = told.playbook.as_ref().map(|p| format!(" of {p}")).unwrap_or_default();
-            return Err(Unmet::of_act("run", format!("one{of} in flight"), self.found_runs()));
+            let on = told.target.as_ref().map(|t| format!(" on {t}")).unwrap_or_default();
+            return Err(Unmet::of_act("run", format!("one{of}{on} in flight"), self.found_runs()));
         };
         let message = told.message.clone();
         let outcome = match told.outcome {

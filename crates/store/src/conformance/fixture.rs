@@ -60,7 +60,7 @@ pub(crate) fn incident(name: &str) -> Incident {
         event: Some(Box::new(event())),
         matched: u64::MAX,
         condition_at: at(-7),
-        plan: Plan { round: 1, next: 2, current: Some(id("run")), exhausted: true },
+        plan: Plan { round: 1, next: 2, current: vec![id("run")], ahead: vec![id("target")], exhausted: true },
         evidence: Some(Evidence { input: "zabbix/77".into(), at: at(4), time: at(3) }),
         names: Default::default(),
         shares: vec![],

@@ -14,7 +14,7 @@ use crate::decision::{Decided, Decision, Mark, Step};
 use crate::state::State;
 use crate::step::{Away, Engine, Input, Limits};
 
-const STEPS: usize = 25;
+const STEPS: usize = 28;
 const MARKS: usize = 15;
 
 /// A number for each kind of decision: a new kind does not compile without one, and is then missed by the test.
@@ -46,6 +46,9 @@ fn kind(decision: &Decision) -> usize {
             Step::EmitDecided { .. } => 22,
             Step::EmitReported { .. } => 23,
             Step::Noted { .. } => 24,
+            Step::SpreadDecided { .. } => 25,
+            Step::TargetRecovered { .. } => 26,
+            Step::TargetLost { .. } => 27,
         },
         Decision::Mark(mark) => {
             STEPS

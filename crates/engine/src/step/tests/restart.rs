@@ -68,7 +68,9 @@ const RICH: &str = "
     incident: { summary: down, reopen: 2m, close_after: 5m }
     remedy:
       - playbook: grow
-        verify: { within: 1m }
+        target: '= [\"web-1\", \"web-2\"]'
+        spread: [1, rest]
+        verify: { within: 1m, hold: 5s, when: 'event.type == \"disk\"' }
     emit: { topic: derived, type: site.down, severity: = event.severity, labels: { site: = event.labels.site } }
     then: |
       if event.ci == \"web-2\" { emit(\"derived\", #{ type: \"second\" }); }

@@ -274,8 +274,20 @@ impl World {
 
     /// The latest run's dispatcher tells what became of it; the request left at `started`.
     pub(super) fn report_from(&mut self, state: RunState, started: &str) -> &mut Self {
+        self.report_run(self.run().id, state, started)
+    }
+
+    /// The report of the run that was decided last for a target; it started now, if it had not.
+    pub(super) fn report_of(&mut self, target: &str, state: RunState) -> &mut Self {
+        let now = self.now.since(t("0s")).to_string();
+        let runs = self.store.scopes[SCOPE].runs.values().filter(|r| r.target.name == target);
+        let run = runs.max_by_key(|r| (r.decided_at, r.round, r.step.clone())).unwrap().id;
+        self.report_run(run, state, &now)
+    }
+
+    fn report_run(&mut self, run: Id, state: RunState, started: &str) -> &mut Self {
         let report = RunReport {
-            run: self.run().id,
+            run,
             state,
             started_at: (state != RunState::Denied).then(|| t(started)),
             message: "said so".into(),
@@ -353,7 +365,7 @@ impl World {
     /// The last rows of history.
     pub(super) fn last_rows(&self, n: usize) -> Vec<HistoryRow> {
         let history = &self.store.scopes[SCOPE].history;
-        history[history.len() - n..].to_vec()
+        history[history.len().saturating_sub(n)..].to_vec()
     }
 
     pub(super) fn ci(&self, name: &str) -> &Ci {
