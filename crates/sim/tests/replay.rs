@@ -123,6 +123,27 @@ fn a_run_reports_after_a_second_or_fails_or_never_does() {
 }
 
 #[test]
+fn incidents_that_a_rule_holds_back_are_opened_and_counted() {
+    let planned =
+        "  - rule: planned\n    when: event.type == \"works.begin\"\n    suppress: { for: 30m, reason: works }\n";
+    let (calm, works) = (set(), set_of(DISK, &format!("{}{planned}", SERVICE.trim_end().to_owned() + "\n")));
+    let line = |id: &str, type_: &str, ci: &str, s: f64| {
+        format!(r#"{{"id":"{id}","type":"{type_}","ci":"{ci}","dedup_key":"{id}","time":"{}"}}"#, at(s))
+    };
+    let lines = [
+        line("w", "works.begin", "web-1", 0.0),
+        line("a", "service.down", "web-1", 60.0),
+        line("b", "service.down", "web-2", 60.0),
+    ];
+    let figures = |set| {
+        let r = run(set, &lines, &options());
+        (r.incidents_opened, r.suppressed, r.escalations)
+    };
+    assert_eq!(figures(&calm), (2, 0, 2));
+    assert_eq!(figures(&works), (2, 1, 1));
+}
+
+#[test]
 fn timers_due_by_the_last_event_are_in_and_later_ones_are_not() {
     let set = set();
     let line = |id: &str, kind: &str, s: f64| {

@@ -273,7 +273,7 @@ impl Cx<'_> {
         if run.state == RunState::Unknown {
             // Nobody knows whether it still acts: nothing else may run on that target.
             let why = "unknown, and no evidence in time";
-            let about = format!("/{}/verify", run.step);
+            let about = format!("/{}/verify", self.told_as(&run));
             return self.escalate_on(incident, EscalateAt::RunUnknown, &about, why);
         }
         if self.waits_for_source(incident, TimerKind::VerifyWithin { run: run.id }) {

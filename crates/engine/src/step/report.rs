@@ -31,7 +31,9 @@ impl Cx<'_> {
             }
             RunState::Denied => {
                 let why = run.message.clone().unwrap_or_default();
-                self.escalate_on(incident, EscalateAt::GuardDenied, &format!("/{}", run.step), &why);
+                if self.is_first_such(&run) {
+                    self.escalate_on(incident, EscalateAt::GuardDenied, &format!("/{}", self.told_as(&run)), &why);
+                }
                 self.on_run_done(&run, false);
             }
             RunState::Cancelled => self.on_run_done(&run, false),
@@ -109,9 +111,11 @@ impl Cx<'_> {
         if matches!(Part::of(&run.step), Some(Part::Rollback(_)))
             && !self.escalates_at(incident, EscalateAt::RunUnknown)
         {
-            self.page_own(incident, &format!("own/{}", run.step), why);
+            self.page_own(incident, &format!("own/{}", self.told_as(run)), why);
         }
-        self.escalate_on(incident, EscalateAt::RunUnknown, &format!("/{}", run.step), why);
+        if self.is_first_such(run) {
+            self.escalate_on(incident, EscalateAt::RunUnknown, &format!("/{}", self.told_as(run)), why);
+        }
         let awaited = self.state.incidents.get(&incident).is_some_and(|i| i.plan.current.contains(&run.id));
         // What takes back is not shown to have worked by recovery.
         let remedy = super::remedy::index(&run.step).is_some();

@@ -196,6 +196,27 @@ impl Cx<'_> {
         runs
     }
 
+    /// What a page about a run is known by: its step, and where the remedy has several targets, which of them.
+    pub(super) fn told_as(&self, run: &Run) -> String {
+        match self.spreads(run) {
+            true => format!("{}/{}", run.step, run.target.id),
+            false => run.step.clone(),
+        }
+    }
+
+    /// Whether it belongs to a remedy with several targets, as one of its runs or to take one back.
+    pub(super) fn spreads(&self, run: &Run) -> bool {
+        let rule = self.state.incidents.get(&run.incident).and_then(|i| self.rule_of(i));
+        let step = rule.as_ref().zip(Part::of(&run.step)).and_then(|((_, rule), part)| rule.remedy.get(part.index()));
+        step.is_some_and(|step| step.spread.is_some())
+    }
+
+    /// Whether no other run of the same step is in that state: of a wave that is refused, or about which nobody knows,
+    /// people are told once.
+    pub(super) fn is_first_such(&self, run: &Run) -> bool {
+        !self.all_of_step(run).iter().any(|other| other.id != run.id && other.state == run.state)
+    }
+
     /// Whether a remedy that spreads has failed on another target, while this run was under way.
     pub(super) fn has_failed_elsewhere(&self, run: &Run) -> bool {
         let Some(incident) = self.state.incidents.get(&run.incident) else { return false };

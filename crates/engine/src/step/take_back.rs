@@ -21,7 +21,7 @@ impl Cx<'_> {
         }
         for run in self.all_of_step(&run) {
             if let Err(why) = self.roll_back(&run) {
-                return self.stop_remedies(id, &why);
+                return self.stop_remedies(id, "rollback", &why);
             }
         }
         self.plan_next(id);
@@ -32,7 +32,7 @@ impl Cx<'_> {
         if self.step_of(run).is_some_and(|step| step.spread.is_some())
             && let Err(why) = self.roll_back(run)
         {
-            self.stop_remedies(run.incident, &why);
+            self.stop_remedies(run.incident, &format!("rollback/late/{}", run.target.id), &why);
         }
     }
 
@@ -66,7 +66,11 @@ impl Cx<'_> {
         };
         let (id, evidence) = (incident.id, incident.evidence.clone());
         if !succeeded {
-            self.stop_remedies(id, &why());
+            let about = match self.spreads(run) {
+                true => format!("rollback/{}", run.target.id),
+                false => "rollback".to_owned(),
+            };
+            self.stop_remedies(id, &about, &why());
         }
         match evidence {
             Some(seen) => self.hold_from(id, run, seen.at),
@@ -76,15 +80,15 @@ impl Cx<'_> {
     }
 
     /// A remedy is neither in force nor known to be gone: nothing else is tried on top of it.
-    fn stop_remedies(&mut self, id: Id, why: &str) {
+    fn stop_remedies(&mut self, id: Id, about: &str, why: &str) {
         self.step(Step::RemediesFailed { incident: id }, "engine", why);
         match self.escalates_at(id, EscalateAt::RemediesFailed) {
-            true => self.escalate_on(id, EscalateAt::RemediesFailed, "/rollback", why),
-            false => self.page_own(id, "own/rollback", why),
+            true => self.escalate_on(id, EscalateAt::RemediesFailed, &format!("/{about}"), why),
+            false => self.page_own(id, &format!("own/{about}"), why),
         }
     }
 
-    fn step_of(&self, run: &Run) -> Option<RemedyStep> {
+    pub(super) fn step_of(&self, run: &Run) -> Option<RemedyStep> {
         let (_, rule) = self.rule_of(self.state.incidents.get(&run.incident)?)?;
         rule.remedy.get(super::remedy::index(&run.step)?).cloned()
     }
@@ -169,7 +173,7 @@ impl Cx<'_> {
         let rule = self.rule_of(incident).map(|(_, rule)| rule);
         let step = rule.as_ref().zip(Part::of(&run.step)).and_then(|(rule, part)| rule.remedy.get(part.index()));
         let to = step.and_then(|s| s.approve.as_ref()).map_or("default", |approve| &approve.by);
-        let page = self.new_page(incident, format!("{}/{}", run.step, run.state.name()), to, why);
+        let page = self.new_page(incident, format!("{}/{}", self.told_as(run), run.state.name()), to, why);
         self.step(Step::PageDecided { page: Box::new(page) }, "engine", format!("{to}: {why}"));
     }
 

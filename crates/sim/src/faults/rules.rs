@@ -51,7 +51,9 @@ rules:
     incident: { summary: "{event.ci} is stuck", urgency: URGENCY }
     remedy:
       - playbook: restart
-        verify: { within: 15s }
+        target: '= [about.name] + cmdb.by_class("server").map(|ci| ci.name)'
+        spread: [1, rest]
+        verify: { within: 15s, when: 'event.type == "stuck" && event.value < 1 || event.type == "disk"' }
     escalate:
       - { at: remedies_failed, to: oncall }
       - { at: run_unknown, to: oncall }

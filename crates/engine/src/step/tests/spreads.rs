@@ -318,3 +318,18 @@ fn while_its_source_is_away_it_does_not_go_on() {
     w.away(&[]).at("12m");
     assert_eq!(count(&w, "clean", R::Pending), 2);
 }
+
+#[test]
+fn of_a_wave_about_which_nobody_knows_people_are_told_once_and_of_each_rollback_that_fails() {
+    let mut w = second_wave();
+    w.report_of("h-02", R::Started).report_of("h-02", R::Unknown).report_of("h-03", R::Started);
+    w.report_of("h-03", R::Unknown);
+    assert_eq!(w.pages().len(), 1);
+    w.report_of("h-02", R::Failed).report_of("h-03", R::Failed);
+    for host in &HOSTS[..3] {
+        w.report_of(host, R::Started).report_of(host, R::Failed);
+    }
+    let pages = &w.store.scopes[SCOPE].pages;
+    let ids: std::collections::BTreeSet<_> = pages.iter().map(|page| page.id).collect();
+    assert_eq!((pages.len(), ids.len()), (4, 4), "each has a key of its own");
+}
