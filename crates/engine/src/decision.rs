@@ -255,7 +255,7 @@ pub enum Mark {
     /// An id is known from now on.
     Seen {
         /// Which.
-        id: SeenId,
+        id: Arc<SeenId>,
     },
     /// An event about an open occurrence that says nothing new.
     Repeat {
@@ -307,7 +307,7 @@ pub enum Mark {
         /// Parked resolves.
         parked: Vec<AlertKey>,
         /// Event ids.
-        seen: Vec<SeenId>,
+        seen: Vec<Arc<SeenId>>,
     },
     /// Another event of an open incident.
     Matched {

@@ -3,7 +3,7 @@
 mod apply;
 mod windows;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use paramedic_model::{
@@ -25,6 +25,8 @@ pub const PARK: Span = Span::from_secs(60);
 pub const MAX_PARKED: usize = 10_000;
 
 /// The working state of one scope: what is open, and what must be remembered.
+///
+/// What there are hundreds of thousands of, and an event looks up, is hashed: nothing is decided in the order of these.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct State {
     /// Its digests and its place in its history.
@@ -44,7 +46,7 @@ pub struct State {
     /// How many open alerts contribute to an incident.
     pub open_alerts: BTreeMap<Id, usize>,
     /// Known conditions.
-    pub alerts: BTreeMap<AlertKey, Box<Alert>>,
+    pub alerts: HashMap<AlertKey, Box<Alert>>,
     /// (key as sent, key) of those that `enrich` gave another key.
     pub by_sent: BTreeSet<(AlertKey, AlertKey)>,
     /// Ended conditions, by when they were last seen.
@@ -54,17 +56,17 @@ pub struct State {
     /// Parked resolves, oldest first.
     pub parked_order: BTreeSet<(Timestamp, AlertKey)>,
     /// Known ids.
-    pub seen: BTreeMap<Arc<SeenId>, Timestamp>,
+    pub seen: HashMap<Arc<SeenId>, Timestamp>,
     /// Known ids, oldest first.
     pub seen_order: BTreeSet<(Timestamp, Arc<SeenId>)>,
     /// Timers by id.
-    pub timers: BTreeMap<Id, Timer>,
+    pub timers: HashMap<Id, Timer>,
     /// Timers in the order in which they fire.
     pub due: BTreeSet<(Timestamp, Id)>,
     /// Windows of rules by id.
-    pub windows: BTreeMap<Id, Arc<Window>>,
+    pub windows: HashMap<Id, Arc<Window>>,
     /// Windows by rulebook and rule, least recently changed first.
-    pub windows_of: BTreeMap<String, BTreeMap<String, BTreeSet<(Timestamp, Id)>>>,
+    pub windows_of: BTreeMap<Arc<str>, BTreeMap<Arc<str>, BTreeSet<(Timestamp, Id)>>>,
     /// Those of rules that fail; they are in no order, and not among those that are capped.
     pub failing: BTreeSet<Id>,
     /// Open alerts that contribute to a window, by window.
@@ -89,7 +91,7 @@ pub struct Dirty {
     /// Parked resolves, new or gone.
     pub parked: BTreeSet<AlertKey>,
     /// Ids, new, seen again or gone.
-    pub seen: BTreeSet<SeenId>,
+    pub seen: BTreeSet<Arc<SeenId>>,
     /// Timers, set or gone.
     pub timers: BTreeSet<Id>,
     /// Windows, changed or gone.

@@ -32,7 +32,7 @@ impl Lookups for Kept<'_> {
 
     fn open_alert(&self, ci: Id, type_: Option<&str>) -> Option<Value> {
         let ci = self.state.cmdb.get(ci)?;
-        let open = self.alerts_on(ci).filter(|a| a.is_open() && type_.is_none_or(|t| t == a.type_));
+        let open = self.alerts_on(ci).filter(|a| a.is_open() && type_.is_none_or(|t| *t == *a.type_));
         serde_json::to_value(open.min_by_key(|a| (a.began, &a.key))?).ok()
     }
 

@@ -226,7 +226,7 @@ impl<'a> Matcher<'a> {
             done.add_id(&self.id);
             let sifted = self.sift(&event, &mut done.matched);
             if !sifted.is_empty() {
-                done.concern.push((n, Item { scope, line, event: event.into_owned(), sifted }));
+                done.concern.push((n, Item { scope, line, event: Box::new(event.into_owned()), sifted }));
             }
         }
         bad.for_each(|(_, bad)| done.add_bad(bad));

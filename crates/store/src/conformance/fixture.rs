@@ -20,7 +20,7 @@ pub(crate) fn at(secs: i64) -> Timestamp {
 }
 
 pub(crate) fn key(name: &str) -> AlertKey {
-    AlertKey { source: "zabbix".into(), dedup_key: format!("{name} \"ü\" '; --") }
+    AlertKey { source: "zabbix".into(), dedup_key: format!("{name} \"ü\" '; --").into() }
 }
 
 /// Takes no source over.
@@ -168,10 +168,10 @@ pub(crate) fn outbox_row(name: &str, order: Order) -> OutboxRow {
 pub(crate) fn alert(name: &str) -> Alert {
     let ci = CiRef { name: Some("web-1".into()), ip: Some("10.0.0.1".into()), ..CiRef::default() };
     Alert {
-        sent_key: Some(format!("{name} as sent")),
+        sent_key: Some(format!("{name} as sent").into()),
         key: key(name),
         type_: "disk.full".into(),
-        ci,
+        ci: ci.into(),
         labels: Labels::new(vec![("mount".into(), "/var".into()), ("a".into(), String::new().into())]),
         severity: Severity::Critical,
         began: at(0),
@@ -208,7 +208,7 @@ pub(crate) fn window(name: &str, touched: i64) -> Window {
         rulebook: "filesystems".into(),
         rule: "filesystem almost full".into(),
         shape: digest("shape"),
-        by: vec![name.into()],
+        by: [name.into()].into(),
         opened: at(1),
         touched: at(touched),
         body: WindowBody::Once { until: at(touched + 60), further: 2 },

@@ -362,7 +362,9 @@ impl World {
 
     /// The open windows, by purpose.
     pub(super) fn windows(&self) -> Vec<&'static str> {
-        self.live().windows.values().map(|w| w.body.purpose()).collect()
+        let mut windows: Vec<_> = self.live().windows.values().collect();
+        windows.sort_by_key(|window| window.id);
+        windows.into_iter().map(|w| w.body.purpose()).collect()
     }
 
     pub(super) fn live(&self) -> &State {
