@@ -122,7 +122,7 @@ fn webhooks() -> u64 {
     let peak = watch.peak_mib();
     audit_is_well(&world.data());
     let image = store(&world).load_shard(0, &Claim::Alone).unwrap();
-    let known: BTreeSet<&str> = image.scopes.iter().flat_map(|s| &s.alerts).map(|a| a.key.dedup_key.as_str()).collect();
+    let known: BTreeSet<&str> = image.scopes.iter().flat_map(|s| &s.alerts).map(|a| &*a.key.dedup_key).collect();
     let lost = answers.taken.iter().filter(|key| !known.contains(format!("host-{key:07}.example.net/link").as_str()));
     assert_eq!(lost.count(), 0, "what was answered with 202 is there");
     println!(

@@ -312,3 +312,83 @@ fn explain_reads_a_record_where_it_stands() {
         assert!(text(&out).contains(said), "{at}: {}", text(&out));
     }
 }
+
+const LINKS: &str = "rulebook: links
+rules:
+  - rule: link down
+    when: event.type == \"link.down\"
+    incident: { summary: s }
+    escalate: [ { at: open, to: oncall-lead } ]
+";
+
+#[test]
+fn one_file_of_scenarios_comes_with_its_rulebook_and_a_rulebook_with_its_scenarios() {
+    let scenario = "scenario: it opens\nsteps:\n  - { at: 0s, event: { type: link.down, ci: a } }\n  - { at: 1s, expect: { incidents: 1 } }\n";
+    let other = "rulebook: other\nrules:\n  - { rule: never, when: event.type == \"x\", incident: { summary: s } }\n";
+    let folder = folder(&[
+        ("links.yaml", LINKS),
+        ("links.test.yaml", scenario),
+        ("other.yaml", other),
+        ("all.test.yaml", scenario),
+    ]);
+    for (path, parts) in [("links.test.yaml", "2 of 2"), ("links.yaml", "2 of 2"), ("all.test.yaml", "2 of 3")] {
+        let said = text(&paramedic(folder.path(), &["test", path]));
+        assert!(said.contains("1 passed, 0 failed") && said.contains(parts), "{path}: {said}");
+    }
+}
+
+#[test]
+fn an_event_that_says_nothing_new_is_in_the_story_of_a_scenario_that_fails() {
+    let step = "  - { at: 0s, event: { type: link.down, ci: a, dedup_key: k } }\n";
+    let again = step.replace("0s", "5m");
+    let scenario = format!("scenario: twice\nsteps:\n{step}{again}  - {{ at: 6m, expect: {{ incidents: 2 }} }}\n");
+    let folder = folder(&[("links.yaml", LINKS), ("links.test.yaml", &scenario)]);
+    let said = text(&paramedic(folder.path(), &["test", "links.yaml"]));
+    assert!(said.contains("5m       (a repeat)        alert k is open already"), "{said}");
+}
+
+#[test]
+fn a_file_that_runs_backwards_is_told_and_sorted_on_demand() {
+    let event = |minute: u32| format!(r#"{{"type":"link.down","ci":"a{minute}","time":"2026-03-01T02:{minute:02}:00Z"}}"#);
+    let backwards = [event(30), event(29), event(20), event(10)].join("\n");
+    let folder = folder(&[("links.yaml", LINKS), ("events.jsonl", &backwards)]);
+    let replay = |more: &[&str]| {
+        text(&paramedic(folder.path(), &[&["replay", "--rules", ".", "--events", "events.jsonl"], more].concat()))
+    };
+    let said = replay(&[]);
+    assert!(said.contains("note: 2 of 4 events are more than a minute older than one before them"), "{said}");
+    let said = replay(&["--sort", "time"]);
+    assert!(!said.contains("note:") && said.contains("2026-03-01T02:10:00Z to 2026-03-01T02:30:00Z"), "{said}");
+}
+
+#[test]
+fn whom_nobody_knows_is_told_where_others_are_known() {
+    let folder = folder(&[("rules/links.yaml", LINKS)]);
+    let url = "{ url: http://127.0.0.1:1/ }";
+    for (notify, is_told) in [
+        (format!("{{ oncall: {url} }}"), true),
+        (format!("{{ oncall-lead: {url} }}"), false),
+        (format!("{{ oncall: {url}, default: {url} }}"), false),
+        ("{}".to_owned(), false),
+    ] {
+        std::fs::write(folder.path().join("paramedic.yaml"), format!("rules: rules\nnotify: {notify}\n")).unwrap();
+        let out = paramedic(folder.path(), &["check", "-c", "paramedic.yaml", "rules"]);
+        let says = "rule link down tells oncall-lead, whom `notify` of the configuration does not name";
+        assert_eq!((out.status.code(), text(&out).contains(says)), (Some(0), is_told), "{notify}: {}", text(&out));
+    }
+}
+
+#[test]
+fn who_stops_reading_sees_no_panic() {
+    let folder = folder(&[("links.yaml", LINKS)]);
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_paramedic"))
+        .args(["schema", "rulebook"])
+        .current_dir(folder.path())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let out = child.wait_with_output().unwrap();
+    assert_eq!((out.status.code(), text(&out)), (Some(141), String::new()));
+}

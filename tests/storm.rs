@@ -141,7 +141,8 @@ fn webhooks_beyond_what_is_taken_are_answered_503_and_what_was_taken_is_there() 
     assert!(engine.stop().success());
     let store = SqliteStore::open(&world.data().join("paramedic.db")).unwrap();
     let scopes = store.load_shard(0, &Claim::Alone).unwrap().scopes;
-    let known: BTreeSet<String> = scopes.into_iter().flat_map(|s| s.alerts).map(|a| a.key.dedup_key).collect();
+    let known: BTreeSet<String> =
+        scopes.into_iter().flat_map(|s| s.alerts).map(|a| a.key.dedup_key.to_string()).collect();
     for key in &answers.taken {
         assert!(known.contains(&format!("host-{key:07}.example.net/link")), "{key} was taken, and is not there");
     }

@@ -40,7 +40,21 @@ enum Done {
 
 type Outcome = anyhow::Result<Done>;
 
+/// Whoever reads our output may stop: `paramedic check | head`. Printing then panics, which is told to nobody.
+fn end_quietly_when_nobody_reads() {
+    let told = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let message = panic.payload().downcast_ref::<String>().map(String::as_str).unwrap_or_default();
+        if message.starts_with("failed printing to std") && message.contains("Broken pipe") {
+            // As a program that such a signal ends.
+            std::process::exit(128 + 13);
+        }
+        told(panic);
+    }));
+}
+
 fn main() -> ExitCode {
+    end_quietly_when_nobody_reads();
     #[cfg(feature = "test-faults")]
     faults_from_environment();
     let cli = Cli::parse();

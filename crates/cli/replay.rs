@@ -69,6 +69,13 @@ fn tell_undecodable(args: &ReplayArgs, report: &Report) {
     for (line, why) in &report.undecodable {
         eprintln!("{events}:{line}: {why}");
     }
+    if report.late > 0 {
+        eprintln!(
+            "note: {} of {} events are more than a minute older than one before them, and are taken as of its time; \
+             `--sort time` takes them in the order of their times",
+            report.late, report.events
+        );
+    }
 }
 
 fn tell_failed(report: &Report) {

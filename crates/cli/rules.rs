@@ -1,6 +1,6 @@
 //! Folders of rulebooks: read, loaded, told about, and taken again by a running engine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -37,6 +37,40 @@ pub(crate) fn read(paths: &[PathBuf]) -> anyhow::Result<BTreeMap<String, String>
         }
     }
     Ok(files)
+}
+
+/// As [`read`], for `test`: scenarios that are named alone come with the rulebook beside them, or else with all of its
+/// folder; a rulebook that is named alone comes with its scenarios.
+pub(crate) fn read_tests(paths: &[PathBuf]) -> anyhow::Result<BTreeMap<String, String>> {
+    let is_scenario = |path: &Path| paramedic_runtime::rules::is_scenario(&path.display().to_string());
+    let alone = paths.iter().all(|path| path.is_file() && is_scenario(path));
+    let mut named = paths.to_vec();
+    for path in paths.iter().filter(|path| path.is_file()) {
+        let stem = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+        if !is_scenario(path) {
+            named.push(path.with_file_name(format!("{stem}.test.yaml")));
+        } else if alone {
+            let stem = stem.trim_end_matches(".test").trim_end_matches(".scenarios");
+            named.push(path.with_file_name(format!("{stem}.yaml")));
+        }
+    }
+    named.retain(|path| paths.contains(path) || path.is_file());
+    let mut files = read(&named)?;
+    if alone && !files.keys().any(|file| is_rulebook(file)) {
+        let folders: BTreeSet<&Path> = paths.iter().filter_map(|path| path.parent()).collect();
+        for folder in folders {
+            let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+            let rest = read(&[folder.to_owned()])?;
+            files.extend(rest.into_iter().filter(|(file, _)| !is_scenario(Path::new(file))));
+        }
+    }
+    Ok(files)
+}
+
+/// Neither scenarios nor what stands beside rulebooks.
+fn is_rulebook(file: &str) -> bool {
+    let name = Path::new(file).file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    !paramedic_runtime::rules::is_scenario(file) && !BESIDE.contains(&name)
 }
 
 /// Loads the rulebooks among the files.

@@ -26,7 +26,7 @@ struct Tested {
 }
 
 pub(crate) fn test(args: &TestArgs) -> Outcome {
-    let files = rules::read(&args.paths)?;
+    let files = rules::read_tests(&args.paths)?;
     let loaded = rules::load(&files, &Grants::AsAsked);
     let Some(set) = loaded.set.map(Arc::new) else {
         for diagnostic in loaded.diagnostics.iter().filter(|d| d.is_error()) {

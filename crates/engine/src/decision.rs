@@ -274,7 +274,7 @@ pub enum Mark {
     /// An id is known from now on.
     Seen {
         /// Which.
-        id: SeenId,
+        id: Arc<SeenId>,
     },
     /// An event about an open occurrence that says nothing new.
     Repeat {
@@ -326,7 +326,7 @@ pub enum Mark {
         /// Parked resolves.
         parked: Vec<AlertKey>,
         /// Event ids.
-        seen: Vec<SeenId>,
+        seen: Vec<Arc<SeenId>>,
     },
     /// Another event of an open incident.
     Matched {

@@ -1,7 +1,10 @@
 //! The working state of one scope, and the only place where it changes: [`State::apply`].
 
 mod apply;
+mod lookup;
 mod windows;
+
+pub use lookup::Lookup;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,7 +27,12 @@ pub const PARK: Span = Span::from_secs(60);
 /// And so many of them, at most, in a scope.
 pub const MAX_PARKED: usize = 10_000;
 
+/// Windows of a rule, least recently changed first.
+type Order = BTreeSet<(Timestamp, Id)>;
+
 /// The working state of one scope: what is open, and what must be remembered.
+///
+/// What there are hundreds of thousands of, and an event looks up, is hashed: nothing is decided in the order of these.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct State {
     /// Its digests and its place in its history.
@@ -46,7 +54,7 @@ pub struct State {
     /// How many open alerts contribute to an incident.
     pub open_alerts: BTreeMap<Id, usize>,
     /// Known conditions.
-    pub alerts: BTreeMap<AlertKey, Box<Alert>>,
+    pub alerts: Lookup<AlertKey, Box<Alert>>,
     /// (key as sent, key) of those that `enrich` gave another key.
     pub by_sent: BTreeSet<(AlertKey, AlertKey)>,
     /// Ended conditions, by when they were last seen.
@@ -56,17 +64,17 @@ pub struct State {
     /// Parked resolves, oldest first.
     pub parked_order: BTreeSet<(Timestamp, AlertKey)>,
     /// Known ids.
-    pub seen: BTreeMap<Arc<SeenId>, Timestamp>,
+    pub seen: Lookup<Arc<SeenId>, Timestamp>,
     /// Known ids, oldest first.
     pub seen_order: BTreeSet<(Timestamp, Arc<SeenId>)>,
     /// Timers by id.
-    pub timers: BTreeMap<Id, Timer>,
+    pub timers: Lookup<Id, Timer>,
     /// Timers in the order in which they fire.
     pub due: BTreeSet<(Timestamp, Id)>,
     /// Windows of rules by id.
-    pub windows: BTreeMap<Id, Arc<Window>>,
+    pub windows: Lookup<Id, Arc<Window>>,
     /// Windows by rulebook and rule, least recently changed first.
-    pub windows_of: BTreeMap<String, BTreeMap<String, BTreeSet<(Timestamp, Id)>>>,
+    pub windows_of: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Order>>,
     /// Those of rules that fail; they are in no order, and not among those that are capped.
     pub failing: BTreeSet<Id>,
     /// Open alerts that contribute to a window, by window.
@@ -91,7 +99,7 @@ pub struct Dirty {
     /// Parked resolves, new or gone.
     pub parked: BTreeSet<AlertKey>,
     /// Ids, new, seen again or gone.
-    pub seen: BTreeSet<SeenId>,
+    pub seen: BTreeSet<Arc<SeenId>>,
     /// Timers, set or gone.
     pub timers: BTreeSet<Id>,
     /// Windows, changed or gone.
@@ -190,15 +198,15 @@ impl State {
 
     /// How many windows a rule has.
     pub fn windows_of(&self, rulebook: &str, rule: &str) -> usize {
-        self.order_of(rulebook, rule).map_or(0, BTreeSet::len)
+        self.order_of(rulebook, rule).map_or(0, Order::len)
     }
 
     /// The window of a rule that was changed least recently.
     pub fn oldest_window(&self, rulebook: &str, rule: &str) -> Option<Id> {
-        self.order_of(rulebook, rule).and_then(BTreeSet::first).map(|(_, id)| *id)
+        self.order_of(rulebook, rule).and_then(Order::first).map(|(_, id)| *id)
     }
 
-    fn order_of(&self, rulebook: &str, rule: &str) -> Option<&BTreeSet<(Timestamp, Id)>> {
+    fn order_of(&self, rulebook: &str, rule: &str) -> Option<&Order> {
         self.windows_of.get(rulebook).and_then(|rules| rules.get(rule))
     }
 

@@ -257,7 +257,7 @@ struct Cx<'a> {
     now: Timestamp,
     away: Away<'a>,
     /// Of the event in hand as sent, where `enrich` made another of it.
-    sent_key: Option<String>,
+    sent_key: Option<Arc<str>>,
     out: Vec<Decided>,
     /// Steps of records that rules wait for, and that they have not seen yet.
     happened: VecDeque<Happened>,

@@ -1,16 +1,18 @@
 //! What events are about: one condition on one CI, from firing to resolved.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{CiRef, Id, Labels, Severity, Timestamp};
 
-/// (source, dedup_key): one condition on one CI.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+/// (source, dedup_key): one condition on one CI. Cheap to copy: each event's goes into several decisions.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct AlertKey {
     /// The producer.
-    pub source: String,
+    pub source: Arc<str>,
     /// The sender's key for the condition.
-    pub dedup_key: String,
+    pub dedup_key: Arc<str>,
 }
 
 /// The engine's memory of one condition. Kept while it is open, and for a day after, so that a late firing is known.
@@ -20,11 +22,11 @@ pub struct Alert {
     pub key: AlertKey,
     /// The key of the event that opened it, as sent, where `enrich` made another of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sent_key: Option<String>,
+    pub sent_key: Option<Arc<str>>,
     /// Rule, alert or metric name when it began.
-    pub type_: String,
+    pub type_: Arc<str>,
     /// Identifiers as sent.
-    pub ci: CiRef<'static>,
+    pub ci: Arc<CiRef<'static>>,
     /// Labels as sent.
     pub labels: Labels<'static>,
     /// The worst severity that this occurrence was sent with.

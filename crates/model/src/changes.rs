@@ -66,7 +66,7 @@ impl TimerKind {
 }
 
 /// A known (source, id).
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SeenId {
     /// The producer.
     pub source: String,

@@ -89,9 +89,7 @@ impl Id {
     /// The same of parts that serialize to canonical JSON as they are: no map in them has keys out of order. Several times
     /// as fast, for ids that are asked for with every event.
     pub fn of_sorted(parts: &impl Serialize) -> Self {
-        let mut json = Vec::with_capacity(256);
-        write_scalar(parts, &mut json);
-        Self::half(Digest::of_bytes(&json))
+        Self::half(Digest::of_bytes(&sorted_bytes(parts)))
     }
 
     fn half(Digest(whole): Digest) -> Self {
@@ -112,11 +110,12 @@ impl Digest {
         Self(Sha256::digest(bytes).into())
     }
 
-    /// The next link of a hash chain: SHA-256 of the previous hash and the canonical JSON of `row`.
-    pub fn link(previous: Digest, row: &Value) -> Self {
+    /// The next link of a hash chain: SHA-256 of the previous hash and the canonical JSON of `row`, which serializes to that
+    /// as it is, as in [`Id::of_sorted`].
+    pub fn link(previous: Digest, row: &impl Serialize) -> Self {
         let mut h = Sha256::new();
         h.update(previous.0);
-        h.update(canonical_bytes(row));
+        h.update(sorted_bytes(row));
         Self(h.finalize().into())
     }
 }
@@ -148,6 +147,11 @@ impl Running {
     pub fn add(&mut self, row: &[u8]) {
         self.0.update(row);
         self.0.update(b"\n");
+    }
+
+    /// Takes in canonical JSON, as in [`Id::of_sorted`], as a row.
+    pub fn add_sorted(&mut self, parts: &impl Serialize) {
+        self.add(&sorted_bytes(parts));
     }
 
     /// Takes in rows that have their line feeds behind them.
@@ -210,6 +214,12 @@ pub fn canonical(value: &Value) -> String {
 fn canonical_bytes(value: &Value) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
     write_canonical(value, &mut out);
+    out
+}
+
+fn sorted_bytes(parts: &impl Serialize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(256);
+    write_scalar(parts, &mut out);
     out
 }
 
@@ -317,6 +327,16 @@ mod tests {
         assert_eq!(
             Id::of_sorted(&(texts, number, run, Option::<u8>::None)),
             Id::of(&json!([texts, number, run, null]))
+        );
+    }
+
+    #[test]
+    fn a_value_serializes_to_canonical_json() {
+        let v: Value = serde_json::from_str(r#"{"b": [1, 2.5, 1e30, {"z": null, "y": "ü\n"}], "a": -0.1}"#).unwrap();
+        assert_eq!(
+            sorted_bytes(&v),
+            canonical_bytes(&v),
+            "a JSON library that keeps the order of keys would change digests"
         );
     }
 

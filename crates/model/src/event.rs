@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use crate::{Id, Timestamp};
 
@@ -210,6 +210,22 @@ impl CiRef<'_> {
         self.identifiers().next()
     }
 
+    /// The identifiers by their names, in the order of these, as canonical JSON has them.
+    fn sorted(&self) -> impl Serialize {
+        let all = [
+            ("component", &self.component),
+            ("external_id", &self.external_id),
+            ("fqdn", &self.fqdn),
+            ("host", &self.host),
+            ("instance", &self.instance),
+            ("ip", &self.ip),
+            ("name", &self.name),
+            ("namespace", &self.namespace),
+            ("service", &self.service),
+        ];
+        Sorted(all.map(|(name, text)| (name, text.as_deref())))
+    }
+
     /// A copy that borrows nothing.
     pub fn into_owned(self) -> CiRef<'static> {
         CiRef {
@@ -223,6 +239,15 @@ impl CiRef<'_> {
             service: own(self.service),
             namespace: own(self.namespace),
         }
+    }
+}
+
+/// Texts by name, those that there are.
+struct Sorted<'a, const N: usize>([(&'static str, Option<&'a str>); N]);
+
+impl<const N: usize> Serialize for Sorted<'_, N> {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_map(self.0.iter().filter_map(|(name, text)| Some((name, (*text)?))))
     }
 }
 
@@ -270,13 +295,19 @@ impl fmt::Display for Measure<'_> {
     }
 }
 
-/// Labels or annotations: texts by name, sorted by name, each name once.
+type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
+
+/// Labels or annotations: texts by name, sorted by name, each name once. Cheap to copy: an alert has its event's, and so
+/// has each window that keeps the event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Labels<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
+pub struct Labels<'a>(
+    /// Where there are any.
+    Option<Arc<Vec<Pair<'a>>>>,
+);
 
 impl<'a> Labels<'a> {
     /// From pairs in any order; of two with one name the later stays.
-    pub fn new(mut pairs: Vec<(Cow<'a, str>, Cow<'a, str>)>) -> Self {
+    pub fn new(mut pairs: Vec<Pair<'a>>) -> Self {
         pairs.sort_by(|a, b| a.0.cmp(&b.0));
         pairs.dedup_by(|later, earlier| {
             let same = later.0 == earlier.0;
@@ -285,27 +316,33 @@ impl<'a> Labels<'a> {
             }
             same
         });
-        Self(pairs)
+        Self((!pairs.is_empty()).then(|| Arc::new(pairs)))
+    }
+
+    fn pairs(&self) -> &[Pair<'a>] {
+        self.0.as_ref().map_or(&[], |pairs| pairs.as_slice())
     }
 
     /// The text under a name.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.binary_search_by(|(k, _)| k.as_ref().cmp(name)).ok().map(|i| self.0[i].1.as_ref())
+        let pairs = self.pairs();
+        pairs.binary_search_by(|(k, _)| k.as_ref().cmp(name)).ok().map(|i| pairs[i].1.as_ref())
     }
 
     /// All pairs, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(k, v)| (k.as_ref(), v.as_ref()))
+        self.pairs().iter().map(|(k, v)| (k.as_ref(), v.as_ref()))
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.is_none()
     }
 
     /// A copy that borrows nothing.
     pub fn into_owned(self) -> Labels<'static> {
-        Labels(self.0.into_iter().map(|(k, v)| (Cow::Owned(k.into_owned()), Cow::Owned(v.into_owned()))).collect())
+        let owned = |(k, v): Pair<'_>| (Cow::Owned(k.into_owned()), Cow::Owned(v.into_owned()));
+        Labels(self.0.map(|pairs| Arc::new(Arc::unwrap_or_clone(pairs).into_iter().map(owned).collect())))
     }
 }
 
@@ -454,8 +491,7 @@ impl Event<'_> {
     pub fn dedup_key(&self) -> Cow<'_, str> {
         match &self.dedup_key {
             Some(key) => Cow::Borrowed(key.as_ref()),
-            // The fields of a CI in the order of their names.
-            None => Cow::Owned(Id::of_sorted(&(&self.type_, json!(self.ci), &self.labels)).to_string()),
+            None => Cow::Owned(Id::of_sorted(&(&self.type_, self.ci.sorted(), &self.labels)).to_string()),
         }
     }
 
@@ -498,6 +534,8 @@ fn own(text: Option<Cow<'_, str>>) -> Option<Cow<'static, str>> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

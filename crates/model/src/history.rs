@@ -1,7 +1,7 @@
 //! The append-only, hash-chained history: one row a step.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::{Digest, Id, Timestamp};
 
@@ -35,17 +35,7 @@ impl HistoryRow {
     pub fn expected_hash(&self, previous: Digest) -> Digest {
         Digest::link(
             previous,
-            &json!([
-                self.seq,
-                self.at,
-                self.id,
-                self.record,
-                self.step,
-                self.actor,
-                self.reason,
-                self.input,
-                self.data
-            ]),
+            &(self.seq, self.at, self.id, self.record, &self.step, &self.actor, &self.reason, &self.input, &self.data),
         )
     }
 }

@@ -15,13 +15,13 @@ pub struct Window {
     /// Digest of scope, rulebook, rule, purpose and `by`.
     pub id: Id,
     /// The rule's rulebook.
-    pub rulebook: String,
+    pub rulebook: Arc<str>,
     /// The rule.
-    pub rule: String,
+    pub rule: Arc<str>,
     /// Of the rule that filled it; under a rule of another shape it begins anew. Of a rule that fails: its digest.
     pub shape: Digest,
     /// What counts as the same thing.
-    pub by: Vec<Value>,
+    pub by: Arc<[Value]>,
     /// When it was opened.
     pub opened: Timestamp,
     /// When it changed last: the oldest give way where there are too many.

@@ -286,6 +286,13 @@ impl Rule {
         }
     }
 
+    /// Whom it tells, by names of the configuration; what its script tells is not among them.
+    pub fn tells(&self) -> impl Iterator<Item = &str> {
+        let approves = self.remedy.iter().filter_map(|step| Some(step.approve.as_ref()?.by.as_str()));
+        let escalates = self.escalate.iter().map(|step| step.to.as_str());
+        escalates.chain(approves).chain(self.notify.iter().map(|notice| notice.to.as_str()))
+    }
+
     /// Whether one matching event fires it at once, without a window.
     pub fn is_immediate(&self) -> bool {
         matches!(self.pattern, Pattern::Event { .. }) && self.stays.is_none() && self.settle.is_none()

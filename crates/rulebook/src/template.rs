@@ -52,6 +52,19 @@ pub(crate) fn parse(text: &str, visible: &Names) -> Result<Template, (String, Op
     Ok(Template(parts))
 }
 
+/// The first path in braces that somebody may have meant to be filled in, where braces are text: `{event.ci}`.
+pub(crate) fn placeholder_in(text: &str) -> Option<&str> {
+    text.match_indices('{').find_map(|(at, _)| path_of(text[at + 1..].split('}').next()?))
+}
+
+/// What stands between braces, if it is a path to something of a rule.
+pub(crate) fn path_of(inner: &str) -> Option<&str> {
+    const HEADS: [&str; 8] = ["event", "about", "incident", "run", "ci", "first", "last", "alert"];
+    let inner = inner.trim();
+    let names = parse_path(inner).ok()?;
+    (names.len() > 1 && HEADS.contains(&names[0].as_str())).then_some(inner)
+}
+
 fn placeholder(text: &str, visible: &Names) -> Result<TemplatePart, (String, Option<String>)> {
     let (path, digits) = match text.rsplit_once(":.") {
         Some((path, digits)) => match digits.trim().parse::<usize>() {

@@ -334,3 +334,36 @@ remedy 5, clean, is passed over: `may` does not name class service"
     let found = then(Cmdb::default());
     assert!(found.starts_with("is about no CI that the CMDB knows: no CI is named \"web-1\"\n"), "{found}");
 }
+
+#[test]
+fn a_threshold_is_that_of_the_ci_where_the_cmdb_is_at_hand() {
+    let site = "thresholds: { warm: { attribute: max_temp, default: 27 } }";
+    let clear = "clear: event.type == \"t\" && event.value <= threshold(\"warm\")";
+    let rule = rule("r", "event.type == \"t\" && event.value > threshold(\"warm\")", clear);
+    let book = format!("rulebook: r\nrules:\n{rule}");
+    let files = [("r.yaml", book), ("site.yaml", site.to_owned()), (GRANTS, "\"as_asked\"".to_owned())];
+    let loaded = load_all_words(&files.map(|(path, text)| (path.to_owned(), text)).into());
+    let set = Arc::new(loaded.set.unwrap());
+    let of = |max: i64| {
+        let ci: Ci = serde_json::from_value(serde_json::json!({
+            "id": Ci::id_of("default", "room", "web-1"), "class": "room", "name": "web-1",
+            "attributes": {"max_temp": {"value": max, "source": "import", "at": paramedic_model::Timestamp::EPOCH}}}))
+        .unwrap();
+        let mut cmdb = Cmdb::default();
+        cmdb.put(ci);
+        Explainer::new(Arc::clone(&set)).with_cmdb(Arc::new(cmdb), "default")
+    };
+    let told = |mut explainer: Explainer, value: i64| {
+        let told = explainer.explain(&valued("t", value), Which::All).rules.remove(0);
+        let part = told.conditions[0].conjuncts[1].clone();
+        let clears = told.conditions.iter().any(|c| !c.awaited && c.holds);
+        let change = told.change.map(|c| format!("{} = {}", c[0].field, c[0].to)).unwrap_or_default();
+        (part.held == Held::Yes, told.matches, clears, part.note.unwrap(), change)
+    };
+    let (yes, no) = (true, false);
+    assert_eq!(told(of(30), 28), (no, no, yes, "warm is 30".into(), "event.value = 31".into()));
+    assert_eq!(told(of(24), 25), (yes, yes, no, "warm is 24".into(), String::new()));
+    let plain = Explainer::new(Arc::clone(&set));
+    let note = "warm is 27 by default: no CMDB is looked at here";
+    assert_eq!(told(plain, 25), (no, no, yes, note.into(), "event.value = 28".into()));
+}

@@ -152,7 +152,7 @@ fn a_target_is_a_ci_or_its_name() {
         ("[about, about]", ids(&["a"])),
         ("[\"d\", \"a\", \"d\"]", texts(&["d", "a"])),
         ("\"d\"", texts(&["d"])),
-        ("cmdb.by_class(\"none\")", missing("cmdb.by_class(\"none\")")),
+        ("cmdb.by_class(\"none\")", missing("a CI in the list of `cmdb.by_class(\"none\")`")),
         ("[\"d\", event.labels.none]", gave("[\"d\", event.labels.none]", "a list with nothing in one of its places")),
         ("[\"d\", 7]", gave("[\"d\", 7]", "7")),
         ("[[\"d\"]]", gave("[[\"d\"]]", "[\"d\"]")),
@@ -230,7 +230,16 @@ fn comparisons_that_can_never_hold_are_refused_with_the_fix() {
         ("event.labels.k8s.app == \"y\"", "a name with a dot is written event.labels[\"k8s.app\"]"),
         ("event.summary.contians(\"x\")", "did you mean `contains`?"),
         ("event.type", "compare it (`event.type == ...`), or ask whether it is there: `has(event.type)`"),
-        ("about.name == \"x\"", "use the event's own fields, such as event.ci or event.labels.site"),
+        (
+            "about.name == \"x\"",
+            "use the event's own fields, such as event.ci; for a limit that each CI may have its own of, \
+             `threshold(\"NAME\")` and the site file",
+        ),
+        ("now > event.began", "use event.time"),
+        ("event.severity >= WARN", "did you mean `WARNING`?"),
+        ("event.severity == fatal", "did you mean `CRITICAL`?"),
+        ("labels.site == \"a\"", "did you mean `event.labels`?"),
+        ("event.labels.src-ip == \"1\"", "a name with `-` stands in brackets: `event.labels[\"src-ip\"]`"),
         ("event.labels.code in [500, 501]", "write `num(event.labels.code) == 500`"),
     ] {
         let loaded = check(when);

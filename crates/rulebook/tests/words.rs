@@ -296,6 +296,45 @@ fn a_remedy_may_ask_be_approved_be_undone_and_rolled_back() {
 }
 
 #[test]
+fn a_value_that_is_put_in_nowhere_is_told() {
+    let found = |lines: &str| {
+        let loaded = load_with(&format!("when: event.type == \"x\"\n{lines}"), None);
+        let warnings: Vec<String> = loaded
+            .diagnostics
+            .iter()
+            .filter(|d| d.to_string().contains(": warning: "))
+            .map(ToString::to_string)
+            .collect();
+        warnings.join("\n")
+    };
+    let remedy =
+        |with: &str| format!("incident: {{ summary: s }}\nremedy:\n  - playbook: block\n    with: {{ ip: {with} }}");
+    for (lines, why) in [
+        (remedy("'{event.labels.ip}'"), "write `= event.labels.ip`"),
+        (remedy("'{{ event.labels.ip }}'"), "write `= event.labels.ip`"),
+        (remedy("'http://{event.ci}/'"), "`... ${event.ci} ...` between backticks"),
+        (
+            "incident: { summary: s, category: '{event.labels.user}' }".into(),
+            "nothing is put in for \"{event.labels.user}\"",
+        ),
+        ("incident: { summary: s, assign: '= about.owner' }".into(), "nothing is put in for \"= about.owner\""),
+        ("notify: { to: '= about.owner', summary: s }".into(), "nothing is put in for \"= about.owner\""),
+        ("incident: { summary: '{{event.ci}} is down' }".into(), "`{{` is a brace that stays"),
+        ("incident: { summary: '${event.ci} is down' }".into(), "the `$` stays"),
+        (remedy("x"), "the rulebook may act in no environment, so nothing is ever run"),
+    ] {
+        let told = found(&lines);
+        assert!(told.contains(why), "{lines}\n{told}");
+    }
+    for lines in [
+        "incident: { summary: '{event.ci}: {{a}} for $5', category: 'a {b}', assign: a=b }",
+        "notify: { to: a, summary: s }",
+    ] {
+        assert_eq!(found(lines), "", "{lines}");
+    }
+}
+
+#[test]
 fn a_spread_begins_with_one_and_ends_with_the_rest() {
     let with = |target: &str, verify: &str, spread: &str| {
         load_with(

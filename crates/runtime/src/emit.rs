@@ -1,6 +1,6 @@
 //! Events of rules to Kafka topics: the producer, and which topics are not sent to because a source reads them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -48,6 +48,8 @@ pub struct Reading {
     names: Vec<String>,
     /// There are brokers to send to.
     can_send: bool,
+    /// Whom `notify` names.
+    recipients: BTreeSet<String>,
 }
 
 impl Reading {
@@ -60,6 +62,7 @@ impl Reading {
             sources: config.sources.iter().filter_map(topic).collect(),
             names: config.sources.iter().map(|source| source.name.clone()).collect(),
             can_send: config.kafka.is_some(),
+            recipients: config.notify.keys().cloned().collect(),
         }
     }
 
@@ -79,6 +82,18 @@ impl Reading {
             let message = format!("this step is for source {source}, which is not configured: it never runs");
             let help = format!("write one of {}, or add the source to the configuration", self.names.join(", "));
             tell(Gravity::Warning, place, message, &help);
+        }
+        // Without any recipient nobody expects to be told; with some, one that is missing was probably misspelled.
+        if !self.recipients.is_empty() && !self.recipients.contains("default") {
+            let mut known = self.recipients.clone();
+            for (rule, to) in set.rules.iter().flat_map(|rule| rule.tells().map(move |to| (rule, to))) {
+                if known.insert(to.to_owned()) {
+                    let message = format!("rule {} tells {to}, whom `notify` of the configuration does not name", rule.name);
+                    let all: Vec<&str> = self.recipients.iter().map(String::as_str).collect();
+                    let help = format!("it names {}; add {to} there, or `default` for all others", all.join(", "));
+                    tell(Gravity::Warning, &rule.place, message, &help);
+                }
+            }
         }
         for (rule, topic) in set.topics() {
             let rule = format!("{}/{}", set.rulebook_of(rule).name, rule.name);

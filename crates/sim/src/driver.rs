@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use paramedic_engine::outbox::{self, Considered, GuardInput};
-use paramedic_engine::{EventInput, Finished, Limits, Shard, ShardConfig};
+use paramedic_engine::{Decided, EventInput, Finished, Limits, Shard, ShardConfig};
 use paramedic_model::{CmdbDelta, NewInbox, Order, OutboxRow, OutboxState, Outcome, Span, Timestamp};
 use paramedic_rulebook::RuleSet;
 
@@ -111,6 +111,15 @@ impl Driver {
         let finished = self.shard.finish(BTreeMap::new());
         self.shard.begin(Timestamp::MAX, vec![]);
         finished
+    }
+
+    /// Reads what the batch decided, where nothing else is asked of it, and begins the next.
+    pub(crate) fn pass<T>(&mut self, read: impl FnOnce(&[(Arc<str>, Decided)]) -> T) -> T {
+        self.take_orders();
+        let read = read(self.shard.decided());
+        self.shard.pass();
+        self.shard.begin(Timestamp::MAX, vec![]);
+        read
     }
 
     /// A held row is answered now.

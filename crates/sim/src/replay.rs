@@ -152,6 +152,9 @@ pub struct Report {
     /// How many more there are, where they are listed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub incidents_left_out: Option<u64>,
+    /// Events that are more than a minute older than one before them: they have that one's stamp.
+    #[serde(skip)]
+    pub late: u64,
     /// The first lines that could not be decoded, by number from 1, with the reason.
     #[serde(skip)]
     pub undecodable: Vec<(u64, String)>,
@@ -334,6 +337,7 @@ fn report(gathered: &Gathered, of: usize, tallies: &[Tally], duration_ms: u64) -
         remedies_skipped: sum(|t| t.skipped),
         incidents: None,
         incidents_left_out: None,
+        late: gathered.late,
         undecodable: gathered.undecodable.clone(),
         failed: failed(tallies),
         enrich_failed: gathered.enrich_failed.get(of).cloned().unwrap_or_default(),

@@ -1,7 +1,7 @@
 //! What a batch commits: history and digests, the outbox, and what changed.
 
-use paramedic_model::{Digest, HistoryRow, Order, OutboxRow, OutboxState, ScopeChanges, Timestamp, canonical};
-use serde_json::{Value, json};
+use paramedic_model::{Digest, HistoryRow, Order, OutboxRow, OutboxState, ScopeChanges, SeenId, Timestamp};
+use serde_json::Value;
 
 use super::Scope;
 use crate::decision::{Command, Decided, Decision};
@@ -10,12 +10,12 @@ use crate::state::Dirty;
 /// Takes a decision into the scope's digests and history, and its command into the outbox.
 pub(super) fn record(scope: &mut Scope, cluster: &str, name: &str, ordinal: usize, one: &Decided) {
     let Decision::Step(step) = &one.decision else { return };
-    let data = serde_json::to_value(step).unwrap_or(Value::Null);
+    let mut data = serde_json::to_value(step).unwrap_or(Value::Null);
     let head = &mut scope.state.head;
-    let digested = json!([one.because.input, ordinal, one.at, without_set(data.clone())]);
-    head.decisions.add(canonical(&digested).as_bytes());
-    let mut row = HistoryRow {
-        seq: head.last_seq + 1,
+    without_sets(&mut data, |data| head.decisions.add_sorted(&(&one.because.input, ordinal, one.at, data)));
+    head.last_seq += 1;
+    scope.history.push(HistoryRow {
+        seq: head.last_seq,
         at: one.at,
         id: one.id,
         record: step.record(),
@@ -24,13 +24,9 @@ pub(super) fn record(scope: &mut Scope, cluster: &str, name: &str, ordinal: usiz
         reason: one.because.reason.clone(),
         input: one.because.input.to_string(),
         data,
+        // Of the chain, when it is committed.
         hash: Digest::default(),
-    };
-    let skips = paramedic_model::faults::planted("chain_skips_a_row") && !scope.history.is_empty();
-    row.hash = row.expected_hash(if skips { Digest::default() } else { head.last_hash });
-    head.last_seq = row.seq;
-    head.last_hash = row.hash;
-    scope.history.push(row);
+    });
     match one.command() {
         Some(Command::Send(order)) => scope.outbox.push(outbox_row(cluster, name, *order, one.at)),
         Some(Command::Release { run }) => {
@@ -49,13 +45,16 @@ pub(super) fn record(scope: &mut Scope, cluster: &str, name: &str, ordinal: usiz
 
 /// Rule sets are named by a digest of all their rulebooks; a rulebook that has no part in a decision is not in
 /// its digest.
-fn without_set(mut data: Value) -> Value {
-    for record in ["incident", "run"] {
-        if let Some(record) = data.get_mut(record).and_then(Value::as_object_mut) {
-            record.remove("set");
-        }
+fn without_sets(data: &mut Value, read: impl FnOnce(&Value)) {
+    let mut sets = Vec::new();
+    for name in ["incident", "run"] {
+        let record = data.get_mut(name).and_then(Value::as_object_mut);
+        sets.extend(record.and_then(|record| record.remove("set")).map(|set| (name, set)));
     }
-    data
+    read(data);
+    for (name, set) in sets {
+        data[name]["set"] = set;
+    }
 }
 
 fn outbox_row(cluster: &str, scope: &str, order: Order, at: Timestamp) -> OutboxRow {
@@ -81,8 +80,19 @@ fn outbox_row(cluster: &str, scope: &str, order: Order, at: Timestamp) -> Outbox
     }
 }
 
+/// Links the batch's rows to those before them.
+fn link(scope: &mut Scope) {
+    let head = &mut scope.state.head;
+    for (n, row) in scope.history.iter_mut().enumerate() {
+        let skips = paramedic_model::faults::planted("chain_skips_a_row") && n > 0;
+        row.hash = row.expected_hash(if skips { Digest::default() } else { head.last_hash });
+        head.last_hash = row.hash;
+    }
+}
+
 /// What changed in a scope since the last batch.
 pub(super) fn drain(name: &str, scope: &mut Scope) -> ScopeChanges {
+    link(scope);
     let state = &mut scope.state;
     let dirty: Dirty = std::mem::take(&mut state.dirty);
     scope.shown = 0;
@@ -117,8 +127,8 @@ pub(super) fn drain(name: &str, scope: &mut Scope) -> ScopeChanges {
     }
     for id in dirty.seen {
         match state.seen.get(&id) {
-            Some(at) => changes.seen.push((id, *at)),
-            None => changes.seen_gone.push(id),
+            Some(at) => changes.seen.push((SeenId::clone(&id), *at)),
+            None => changes.seen_gone.push(SeenId::clone(&id)),
         }
     }
     for id in dirty.timers {

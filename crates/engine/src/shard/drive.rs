@@ -5,7 +5,8 @@ use std::sync::Arc;
 use paramedic_model::{CmdbDelta, Digest, OutboxRow, ScopeImage, Timestamp};
 
 use super::{Scope, Shard};
-use crate::state::State;
+use crate::decision::Decided;
+use crate::state::{Dirty, State};
 
 impl Shard {
     /// Gives a scope that is not known yet a CMDB to begin with, without a step: part of what a simulation is
@@ -31,6 +32,26 @@ impl Shard {
             }
         }
         orders
+    }
+
+    /// What the batch has decided so far, in order, by scope.
+    pub fn decided(&self) -> &[(Arc<str>, Decided)] {
+        &self.decided
+    }
+
+    /// Ends the batch where nothing is stored, in place of [`Shard::finish`]: what is to be committed is not gathered.
+    pub fn pass(&mut self) {
+        self.batch += 1;
+        self.unshown.clear();
+        for name in std::mem::take(&mut self.touched) {
+            if let Some(scope) = self.scopes.get_mut(&name) {
+                scope.state.dirty = Dirty::default();
+                scope.shown = 0;
+                scope.history.clear();
+                scope.outbox.clear();
+                scope.withdrawn.clear();
+            }
+        }
     }
 
     /// Goes on as an engine that was started again at this point of its journal: under `set` for scopes that are

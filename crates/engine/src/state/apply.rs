@@ -170,17 +170,11 @@ impl State {
     fn apply_mark(&mut self, mark: &Mark, at: Timestamp) {
         match mark {
             Mark::Seen { id } => {
-                let known = match self.seen.remove_entry(id) {
-                    Some((known, old)) => {
-                        let order = (old, known);
-                        self.seen_order.remove(&order);
-                        order.1
-                    }
-                    None => Arc::new(id.clone()),
-                };
-                self.seen_order.insert((at, Arc::clone(&known)));
-                self.seen.insert(known, at);
-                self.dirty.seen.insert(id.clone());
+                if let Some(before) = self.seen.insert(Arc::clone(id), at) {
+                    self.seen_order.remove(&(before, Arc::clone(id)));
+                }
+                self.seen_order.insert((at, Arc::clone(id)));
+                self.dirty.seen.insert(Arc::clone(id));
             }
             Mark::Repeat { alert } => self.alert(alert, |a| {
                 a.repeats += 1;
@@ -236,7 +230,7 @@ impl State {
                 for id in seen {
                     if let Some((known, old)) = self.seen.remove_entry(id) {
                         self.seen_order.remove(&(old, known));
-                        self.dirty.seen.insert(id.clone());
+                        self.dirty.seen.insert(Arc::clone(id));
                     }
                 }
             }

@@ -1,9 +1,10 @@
 //! Events: known ids, alerts and their occurrences, parked resolves; then the rules.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use paramedic_model::{
-    Alert, AlertKey, Digest, Event, Id, Kind, OwnedEvent, Parked, SeenId, Severity, Span, Status, Timestamp,
+    Alert, AlertKey, CiRef, Digest, Event, Id, Kind, OwnedEvent, Parked, SeenId, Severity, Span, Status, Timestamp,
 };
 use paramedic_rulebook::{Matches, Rule};
 use serde_json::json;
@@ -23,6 +24,7 @@ struct Came<'e> {
     event: &'e OwnedEvent,
     /// What it is about.
     key: AlertKey,
+    id: Option<Arc<SeenId>>,
 }
 
 impl Cx<'_> {
@@ -34,8 +36,9 @@ impl Cx<'_> {
         let event = &*seen;
         let matches = self.with_thresholds(event, matches);
         let key = key_of(event);
-        if self.is_known(event) {
-            self.remember(event);
+        let id = seen_id(event);
+        if id.as_ref().is_some_and(|id| self.state.seen.contains_key(id)) {
+            self.remember(id.as_ref());
             self.on_signs_of_life(event, &key, &matches);
             return self.on_repeat(&key);
         }
@@ -44,7 +47,7 @@ impl Cx<'_> {
         let matches = self.on_conditions(matches);
         self.sent_key =
             (!std::ptr::eq(sent, event)).then(|| key_of(sent).dedup_key).filter(|sent| *sent != key.dedup_key);
-        let came = Came { sent, event, key };
+        let came = Came { sent, event, key, id };
         match event.status {
             Status::Firing => self.on_firing(&came, &matches),
             Status::Resolved => self.on_resolved(&came, &matches),
@@ -57,13 +60,13 @@ impl Cx<'_> {
         let before = |keep: Span| Timestamp::from_nanos(now.as_nanos().saturating_sub(keep.as_nanos()));
         let (old_ids, old_parked) = (before(KEEP_IDS), before(PARK));
         let too_many = state.seen.len().saturating_sub(MAX_IDS);
-        let seen: Vec<SeenId> = state
+        let seen: Vec<Arc<SeenId>> = state
             .seen_order
             .iter()
             .take(FORGET_AT_ONCE)
             .enumerate()
             .take_while(|(n, (at, _))| *at < old_ids || *n < too_many)
-            .map(|(_, (_, id))| SeenId::clone(id))
+            .map(|(_, (_, id))| Arc::clone(id))
             .collect();
         let parked: Vec<AlertKey> = state
             .parked_order
@@ -86,10 +89,6 @@ impl Cx<'_> {
         }
     }
 
-    fn is_known(&self, event: &OwnedEvent) -> bool {
-        seen_id(event).is_some_and(|id| self.state.seen.contains_key(&id))
-    }
-
     /// A repeat refreshes last-seen and counts; it never opens, acts or is evidence.
     fn on_repeat(&mut self, key: &AlertKey) {
         if self.state.alerts.contains_key(key) {
@@ -99,14 +98,14 @@ impl Cx<'_> {
         }
     }
 
-    fn remember(&mut self, event: &OwnedEvent) {
-        if let Some(id) = seen_id(event) {
-            self.mark(Mark::Seen { id });
+    fn remember(&mut self, id: Option<&Arc<SeenId>>) {
+        if let Some(id) = id {
+            self.mark(Mark::Seen { id: Arc::clone(id) });
         }
     }
 
     fn on_firing(&mut self, came: &Came<'_>, matches: &Matches) {
-        let Came { sent, event, key } = came;
+        let Came { sent, event, key, id } = came;
         if matches.is_empty() && !self.keeps_older_rules() {
             return self.ignore("no match");
         }
@@ -115,10 +114,10 @@ impl Cx<'_> {
             self.on_clears(sent, event, None, matches);
             return match self.out.len() == before && matches.is_empty() {
                 true => self.ignore("no match"),
-                false => self.remember(event),
+                false => self.remember(id.as_ref()),
             };
         }
-        self.remember(event);
+        self.remember(id.as_ref());
         let known = self.state.alerts.get(key).map(|a| (a.began, a.severity, a.closed));
         let open_since = known.filter(|(_, _, closed)| closed.is_none()).map(|(began, ..)| began);
         let began = event.began.or(open_since).unwrap_or(event.time);
@@ -137,7 +136,7 @@ impl Cx<'_> {
             _ => self.open_alert(event, key, began),
         }
         self.on_matches(Hit::of(event, key), matches);
-        self.drop_idle(event, key, matches);
+        self.drop_idle(came, matches);
         self.on_clears(sent, event, None, matches);
         if !self.state.alerts.get(key).is_some_and(|a| a.is_open()) {
             return;
@@ -157,7 +156,8 @@ impl Cx<'_> {
 
     /// An alert that contributes to nothing is not kept, nor is the id of its event: beyond the cap on incidents there may
     /// be any number of them. What is sent again is looked at anew; not, where a window may have taken it.
-    fn drop_idle(&mut self, event: &OwnedEvent, key: &AlertKey, matches: &Matches) {
+    fn drop_idle(&mut self, came: &Came<'_>, matches: &Matches) {
+        let Came { event, key, id, .. } = came;
         if self.state.alerts.get(key).is_some_and(|a| a.is_open() && a.incidents.is_empty()) {
             // A rule that only tells somebody does so once an occurrence.
             let tells = !self.all_rules(matches, |rule| rule.incident.is_some());
@@ -165,22 +165,22 @@ impl Cx<'_> {
                 return;
             }
             let taken = tells || !matches.slots.is_empty() || !self.all_rules(matches, Rule::is_immediate);
-            let seen = if taken { Vec::new() } else { seen_id(event).into_iter().collect() };
+            let seen = if taken { Vec::new() } else { id.iter().cloned().collect() };
             self.mark(Mark::Forgotten { alerts: vec![key.clone()], parked: vec![], seen });
         }
     }
 
     fn on_resolved(&mut self, came: &Came<'_>, matches: &Matches) {
-        let Came { sent, event, key } = came;
+        let Came { sent, event, key, id } = came;
         let Some(alert) = self.state.alerts.get(key).filter(|a| a.is_open()).cloned() else {
             if !matches.is_empty() {
-                self.remember(event);
+                self.remember(id.as_ref());
                 self.on_matches(Hit::of(event, key), matches);
                 self.on_clears(sent, event, None, matches);
             }
             return self.park(event, key.clone());
         };
-        self.remember(event);
+        self.remember(id.as_ref());
         if event.time < alert.began {
             return self.ignore("resolve of an earlier occurrence");
         }
@@ -264,21 +264,21 @@ impl Cx<'_> {
     }
 }
 
-fn seen_id(event: &OwnedEvent) -> Option<SeenId> {
-    event.id.as_ref().map(|id| SeenId { source: event.source.to_string(), id: id.to_string() })
+fn seen_id(event: &OwnedEvent) -> Option<Arc<SeenId>> {
+    event.id.as_ref().map(|id| Arc::new(SeenId { source: event.source.to_string(), id: id.to_string() }))
 }
 
 /// What an event is about.
 pub(super) fn key_of(event: &OwnedEvent) -> AlertKey {
-    AlertKey { source: event.source.to_string(), dedup_key: event.dedup_key().into_owned() }
+    AlertKey { source: event.source.as_ref().into(), dedup_key: event.dedup_key().into() }
 }
 
 fn new_alert(event: &OwnedEvent, key: AlertKey, began: Timestamp, now: Timestamp) -> Alert {
     Alert {
         key,
         sent_key: None,
-        type_: event.type_.to_string(),
-        ci: event.ci.clone(),
+        type_: event.type_.as_ref().into(),
+        ci: Arc::new(event.ci.clone()),
         labels: event.labels.clone(),
         severity: event.severity,
         began,
@@ -300,7 +300,7 @@ pub(super) fn join(event: &OwnedEvent, alert: &Alert) -> (OwnedEvent, bool) {
     let mut joined = event.clone();
     let mut changed = false;
     if joined.ci.best().is_none() && alert.ci.best().is_some() {
-        joined.ci = alert.ci.clone();
+        joined.ci = CiRef::clone(&alert.ci);
         changed = true;
     }
     if joined.labels.is_empty() && !alert.labels.is_empty() {
@@ -312,7 +312,7 @@ pub(super) fn join(event: &OwnedEvent, alert: &Alert) -> (OwnedEvent, bool) {
         changed = true;
     }
     if joined.type_.is_empty() {
-        joined.type_ = Cow::Owned(alert.type_.clone());
+        joined.type_ = Cow::Owned(alert.type_.to_string());
         changed = true;
     }
     (joined, changed)

@@ -144,10 +144,10 @@ impl Cx<'_> {
         let incident = (times >= MOST).then(|| self.switch_off(set, rule, failure)).flatten();
         let window = Window {
             id,
-            rulebook: set.rulebook_of(rule).name.clone(),
-            rule: rule.name.clone(),
+            rulebook: set.rulebook_of(rule).name.as_str().into(),
+            rule: rule.name.as_str().into(),
             shape: rule.digest,
-            by: vec![json!(of.name())],
+            by: [json!(of.name())].into(),
             opened,
             touched: self.now,
             body: WindowBody::Failing { times, at: failure.at.clone(), why: failure.why.clone(), incident },

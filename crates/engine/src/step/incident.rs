@@ -156,7 +156,7 @@ impl Cx<'_> {
         }
         let who = actor(set, rule);
         let incident = Incident {
-            alerts: Vec::from_iter((alert.source != OWN_RULEBOOK).then(|| alert.clone())),
+            alerts: Vec::from_iter((*alert.source != *OWN_RULEBOOK).then(|| alert.clone())),
             shares: Vec::from_iter(spec.key.as_ref().map(|_| new_share(which, event.time))),
             ..self.new_incident(hit, set, rule, spec, by, correlation_key)
         };
@@ -306,7 +306,7 @@ impl Cx<'_> {
 
     fn join(&mut self, incident: Id, alert: &AlertKey, who: &str) {
         // What stands for a record's step, or for what never came, is no alert.
-        if alert.source == OWN_RULEBOOK {
+        if *alert.source == *OWN_RULEBOOK {
             return;
         }
         let known = self.state.incidents.get(&incident).is_some_and(|i| i.alerts.contains(alert));

@@ -226,7 +226,7 @@ impl Cx<'_> {
     /// The values of `by`; without one, the alert.
     pub(super) fn by_of(&self, set: &RuleSet, ix: RuleIx, hit: Hit<'_>) -> Result<Vec<Value>, EvalError> {
         if set.rule(ix).by.is_none() {
-            return Ok(vec![json!(hit.alert.source), json!(hit.alert.dedup_key)]);
+            return Ok(vec![json!(&*hit.alert.source), json!(&*hit.alert.dedup_key)]);
         }
         match self.evaluator(set.digest) {
             Some(evaluator) => evaluator.borrow_mut().by(ix, hit.event),

@@ -16,8 +16,8 @@ pub(super) struct Kept<'a> {
 
 impl Kept<'_> {
     fn alerts_on<'s>(&'s self, ci: &'s Ci) -> impl Iterator<Item = &'s Alert> {
-        let is_it = move |alert: &&Alert| self.state.cmdb.identify(&alert.ci).is_ok_and(|of| of.id == ci.id);
-        self.state.alerts.values().map(|alert| &**alert).filter(is_it)
+        let is_it = |alert: &Alert| self.state.cmdb.identify(&alert.ci).is_ok_and(|of| of.id == ci.id);
+        self.state.alerts.find(move |alert| is_it(alert)).map(|alert| &**alert)
     }
 }
 
@@ -32,7 +32,7 @@ impl Lookups for Kept<'_> {
 
     fn open_alert(&self, ci: Id, type_: Option<&str>) -> Option<Value> {
         let ci = self.state.cmdb.get(ci)?;
-        let open = self.alerts_on(ci).filter(|a| a.is_open() && type_.is_none_or(|t| t == a.type_));
+        let open = self.alerts_on(ci).filter(|a| a.is_open() && type_.is_none_or(|t| *t == *a.type_));
         serde_json::to_value(open.min_by_key(|a| (a.began, &a.key))?).ok()
     }
 

@@ -160,7 +160,7 @@ impl Cx<'_> {
             for target in &targets {
                 let environment = target.environment.as_deref().unwrap_or("");
                 if let Some(what) = book.may.refuses(&playbook.name, &target.class, environment) {
-                    return Err(format!("`may` of {} does not name {what}", book.name));
+                    return Err(format!("`may` of {} does not name {what}, of {}", book.name, target.name));
                 }
             }
         }

@@ -66,14 +66,14 @@ impl Cx<'_> {
             })
         };
         if let Some(key) = self.opened_as(key_of(sent)).or_else(kept) {
-            seen.to_mut().dedup_key = Some(key.dedup_key.into());
+            seen.to_mut().dedup_key = Some(key.dedup_key.to_string().into());
         }
         seen
     }
 
     /// The open alert that was opened by an event with this key, as sent.
     fn opened_as(&self, sent: AlertKey) -> Option<AlertKey> {
-        let lowest = AlertKey { source: String::new(), dedup_key: String::new() };
+        let lowest = AlertKey { source: "".into(), dedup_key: "".into() };
         let of_sent = self.state.by_sent.range((sent.clone(), lowest)..).take_while(|(as_sent, _)| *as_sent == sent);
         let known = of_sent.map(|(_, key)| key).find(|key| self.is_open(key)).cloned();
         known.or_else(|| self.is_open(&sent).then_some(sent))

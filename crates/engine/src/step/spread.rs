@@ -60,18 +60,14 @@ impl Cx<'_> {
         let hold = step.verify.hold;
         let last =
             self.state.current_runs(incident).filter_map(|run| run.evidence.as_ref()).map(|seen| seen.time).max();
-        match last {
-            Some(time) if incident.plan.ahead.is_empty() => {
-                let all = incident.plan.current.len();
-                self.on_recovery(id, format!("every target is well: {all} of {all}"), time);
-            }
-            Some(_) if hold > Span::ZERO => {
-                if !self.state.timers.contains_key(&TimerKind::Wave.id(id)) {
-                    self.set_timer(id, TimerKind::Wave, self.now.plus(hold));
-                }
-            }
-            Some(_) => self.on_wave_due(id),
-            None => {}
+        let Some(time) = last else { return };
+        if incident.plan.ahead.is_empty() {
+            let all = incident.plan.current.len();
+            self.on_recovery(id, format!("every target is well: {all} of {all}"), time);
+        } else if hold == Span::ZERO {
+            self.on_wave_due(id);
+        } else if !self.state.timers.contains_key(&TimerKind::Wave.id(id)) {
+            self.set_timer(id, TimerKind::Wave, self.now.plus(hold));
         }
     }
 

@@ -32,7 +32,7 @@ impl Cx<'_> {
         let id = self.suppress_id(&of_ci);
         let held = self.suppressed_by(id).map(|(_, held)| held).unwrap_or_default();
         let until = self.now.plus(spec.span);
-        self.put_window(&of_ci, WindowBody::Suppress { ci, until, held });
+        self.put_window(id, &of_ci, WindowBody::Suppress { ci, until, held });
         self.set_timer(id, TimerKind::Window, until);
     }
 

@@ -1,10 +1,11 @@
 //! An event with some of its fields changed: a copy that borrows all that stays.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{CiRef, Event, Labels, Measure};
+use super::{CiRef, Event, Labels, Measure, Pair};
 use crate::Id;
 
 impl Event<'_> {
@@ -75,15 +76,20 @@ impl Measure<'_> {
 impl<'a> Labels<'a> {
     /// Sets the text under a name.
     pub fn set(&mut self, name: Cow<'a, str>, text: Cow<'a, str>) {
-        match self.0.binary_search_by(|(k, _)| k.cmp(&name)) {
-            Ok(at) => self.0[at].1 = text,
-            Err(at) => self.0.insert(at, (name, text)),
+        let pairs = Arc::make_mut(self.0.get_or_insert_default());
+        match pairs.binary_search_by(|(k, _)| k.cmp(&name)) {
+            Ok(at) => pairs[at].1 = text,
+            Err(at) => pairs.insert(at, (name, text)),
         }
     }
 
     fn same(&self) -> Labels<'_> {
-        Labels(self.0.iter().map(|(k, v)| (Cow::Borrowed(&**k), Cow::Borrowed(&**v))).collect())
+        Labels(self.0.as_ref().map(|pairs| Arc::new(pairs.iter().map(borrow_pair).collect())))
     }
+}
+
+fn borrow_pair<'e>((name, text): &'e Pair<'_>) -> Pair<'e> {
+    (Cow::Borrowed(name), Cow::Borrowed(text))
 }
 
 fn borrow<'e>(text: &'e Option<Cow<'_, str>>) -> Option<Cow<'e, str>> {

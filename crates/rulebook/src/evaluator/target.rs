@@ -45,8 +45,11 @@ impl Evaluator {
             _ => of_script(&from_json(&self.eval_as(expr, "target", ctx)?)),
         };
         match found {
-            Ok(names) if names.is_empty() => Err(EvalError::Missing(self.text_of(expr))),
-            Ok(mut names) => {
+            Ok(None) => Err(EvalError::Missing(self.text_of(expr))),
+            Ok(Some(names)) if names.is_empty() => {
+                Err(EvalError::Missing(format!("a CI in the list of `{}`", self.text_of(expr))))
+            }
+            Ok(Some(mut names)) => {
                 let mut seen = BTreeSet::new();
                 names.retain(|name| seen.insert(name.clone()));
                 Ok(names)
@@ -59,21 +62,21 @@ impl Evaluator {
     }
 }
 
-/// The names in a value; an error is what is none.
-fn of_script(value: &Dynamic) -> Result<Vec<String>, String> {
+/// The names in a value, if it is there; an error is what is none.
+fn of_script(value: &Dynamic) -> Result<Option<Vec<String>>, String> {
     match value.read_lock::<Array>() {
         Some(items) => {
             let cis: Option<Vec<CiObject>> = items.iter().map(|item| item.clone().try_cast()).collect();
             match cis {
                 Some(mut cis) => {
                     cis.sort_by_cached_key(|ci| (ci.name().to_owned(), ci.id));
-                    Ok(cis.iter().map(|ci| ci.id.to_string()).collect())
+                    Ok(Some(cis.iter().map(|ci| ci.id.to_string()).collect()))
                 }
-                None => items.iter().map(name).collect(),
+                None => items.iter().map(name).collect::<Result<_, _>>().map(Some),
             }
         }
-        None if value.is_unit() => Ok(vec![]),
-        None => name(value).map(|one| vec![one]),
+        None if value.is_unit() => Ok(None),
+        None => name(value).map(|one| Some(vec![one])),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::script::compile::{Compiler, Role};
 use crate::script::member::split;
 use crate::script::names::Names;
 use crate::script::native::{cond, expression, read_and_written, term};
-use crate::script::thresholds::{defaults, thresholds_in};
+use crate::script::thresholds::{defaults, names_in};
 use crate::value::{Op, Path};
 use crate::{ExprIx, ExprText, Pattern, Rule, RuleIx, RuleSet, Site, Slot};
 
@@ -34,6 +34,8 @@ pub(super) struct Asked {
 pub(super) struct Conjunct {
     pub(super) text: String,
     pub(super) note: Option<&'static str>,
+    /// The thresholds that it reads.
+    pub(super) thresholds: Vec<String>,
     pub(super) native: Option<Cond>,
     /// Where it is not of the pure subset.
     pub(super) script: Option<AST>,
@@ -45,7 +47,6 @@ pub(super) struct Conjunct {
 
 pub(super) const STATUS: &str = "implied: the condition says nothing of event.status";
 const PHASE: &str = "implied: the condition says nothing of event.phase";
-const DEFAULTS: &str = "with the threshold's default: no CMDB is looked at here";
 const BY: &str = "a part of `by`: without it nothing follows";
 
 impl RuleParts {
@@ -75,7 +76,8 @@ impl Conjunct {
     fn of(native: Cond, text: String, note: &'static str) -> Self {
         let paths = paths_in(&native);
         let native = Some(native);
-        Self { text, note: Some(note), native, script: None, reads_others: false, paths, literals: Vec::new() }
+        let (note, thresholds, literals) = (Some(note), Vec::new(), Vec::new());
+        Self { text, note, thresholds, native, script: None, reads_others: false, paths, literals }
     }
 }
 
@@ -118,9 +120,10 @@ fn parts_of(compiler: &Compiler, site: &Site, rule: &Rule, purpose: Purpose, tex
         let (read, mut literals) = read_and_written(&parts.whole);
         literals.extend(defaults(&parts.whole, &site.thresholds));
         paths.extend(read.into_iter().filter(|p| !paths.contains(p)).collect::<Vec<_>>());
-        let note = thresholds_in(&parts.whole).then_some(DEFAULTS);
+        let thresholds = names_in(&parts.whole);
         let script = native.is_none().then_some(parts.whole);
-        Some(Conjunct { text: code, note, native, script, reads_others: !parts.reads.is_empty(), paths, literals })
+        let reads_others = !parts.reads.is_empty();
+        Some(Conjunct { text: code, note: None, thresholds, native, script, reads_others, paths, literals })
     };
     let apart: Option<Vec<Conjunct>> = conjuncts(&text.text).into_iter().map(conjunct).collect();
     // What cannot be read in parts is one part.

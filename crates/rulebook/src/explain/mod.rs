@@ -19,6 +19,7 @@ use serde_json::Value;
 
 use crate::script::compile::Compiler;
 use crate::script::runtime::{Lazy, Named, Runtime};
+use crate::script::thresholds::Thresholds;
 use crate::{Bindings, Evaluator, Place, RuleIx, RuleSet};
 use asked::Known;
 use conditions::{Asked, Conjunct, RuleParts};
@@ -149,6 +150,7 @@ pub struct Explainer {
     runtime: Runtime,
     rules: Vec<RuleParts>,
     known: Option<Known>,
+    thresholds: Thresholds,
 }
 
 impl Explainer {
@@ -157,12 +159,14 @@ impl Explainer {
         let compiler = Compiler::of(&set.site);
         let rules = set.rules.iter().map(|rule| RuleParts::new(&compiler, &set, rule)).collect();
         let (evaluator, runtime) = (Evaluator::new(Arc::clone(&set)), Runtime::of(&set.site));
-        Self { set, evaluator, runtime, rules, known: None }
+        let thresholds = Thresholds { of_site: set.site.thresholds.clone(), cmdb: None };
+        Self { set, evaluator, runtime, rules, known: None, thresholds }
     }
 
     /// With the CMDB of the scope that the events are in: rules that match are asked what they are about.
     pub fn with_cmdb(self, cmdb: Arc<Cmdb>, scope: &str) -> Self {
-        Self { known: Some(Known { cmdb, scope: scope.to_owned() }), ..self }
+        let thresholds = Thresholds { cmdb: Some(Arc::clone(&cmdb)), ..self.thresholds };
+        Self { thresholds, known: Some(Known { cmdb, scope: scope.to_owned() }), ..self }
     }
 
     /// What the rules make of an event as sent.
@@ -222,10 +226,11 @@ impl Explainer {
     }
 
     fn rule(&mut self, at: usize, event: &OwnedEvent, matched: &[RuleIx]) -> RuleTold {
-        let Self { rules, runtime, set, evaluator, known } = self;
+        let Self { rules, runtime, set, evaluator, known, thresholds } = self;
         let parts = &rules[at];
         let rule = set.rule(parts.ix);
-        let conditions: Vec<ConditionTold> = parts.conditions.iter().map(|c| told(c, runtime, event)).collect();
+        let conditions: Vec<ConditionTold> =
+            parts.conditions.iter().map(|c| told(c, runtime, thresholds, event)).collect();
         let awaited = conditions.iter().filter(|c| c.awaited);
         let failed = awaited.map(|c| c.conjuncts.iter().filter(|c| c.has_failed()).count()).min();
         let matches = matched.contains(&parts.ix);
@@ -252,15 +257,15 @@ impl ConjunctTold {
     }
 }
 
-fn told(condition: &Asked, runtime: &mut Runtime, event: &OwnedEvent) -> ConditionTold {
+fn told(condition: &Asked, runtime: &mut Runtime, thresholds: &Thresholds, event: &OwnedEvent) -> ConditionTold {
     let mut lazy = Lazy::default();
     let conjuncts: Vec<ConjunctTold> = condition
         .conjuncts
         .iter()
         .map(|part| ConjunctTold {
             text: part.text.clone(),
-            held: held(part, runtime, event, &mut lazy),
-            note: part.note.map(str::to_owned),
+            held: held(part, runtime, thresholds, event, &mut lazy),
+            note: part.note.map(str::to_owned).or_else(|| with_thresholds(part, thresholds, event)),
             fields: part.paths.iter().map(|path| field::told(path, event)).collect(),
         })
         .collect();
@@ -272,12 +277,26 @@ fn told(condition: &Asked, runtime: &mut Runtime, event: &OwnedEvent) -> Conditi
     }
 }
 
-fn held(part: &Conjunct, runtime: &mut Runtime, event: &OwnedEvent, lazy: &mut Lazy) -> Held {
+/// The thresholds that a part is asked with.
+fn with_thresholds(part: &Conjunct, thresholds: &Thresholds, event: &OwnedEvent) -> Option<String> {
+    let of_ci = thresholds.cmdb.is_some();
+    let shown = part.thresholds.iter().filter_map(|name| {
+        let value = thresholds.get(name, Some(event)).ok()?;
+        Some(format!("{name} is {value}{}", if of_ci { "" } else { " by default: no CMDB is looked at here" }))
+    });
+    let all: Vec<String> = shown.collect();
+    (!all.is_empty()).then(|| all.join(", "))
+}
+
+fn held(part: &Conjunct, runtime: &mut Runtime, thresholds: &Thresholds, event: &OwnedEvent, lazy: &mut Lazy) -> Held {
     if part.reads_others {
         return Held::Open;
     }
     let outcome = match (&part.native, &part.script) {
         (Some(native), _) => Ok(native.holds(event)),
+        (None, Some(script)) if let (Some(cmdb), false) = (&thresholds.cmdb, part.thresholds.is_empty()) => {
+            runtime.condition_of_ci(script, event, lazy, cmdb).map_err(|fault| fault.why)
+        }
         (None, Some(script)) => {
             let named = Named { visible: &[], bound: Bindings::none(), own_incident: false };
             runtime.condition_with(script, event, lazy, named).map_err(|fault| fault.why)

@@ -9,6 +9,7 @@ use super::{Explainer, FieldChange, Held, held};
 use crate::RuleIx;
 use crate::condition::Lit;
 use crate::script::runtime::Lazy;
+use crate::script::thresholds::Thresholds;
 use crate::value::Path;
 
 /// The most fields that are changed.
@@ -36,25 +37,26 @@ impl Explainer {
 
     /// Changes that make each failed part hold, of each condition that the rule waits for.
     fn thought_of(&mut self, ix: RuleIx, event: &OwnedEvent) -> Vec<Vec<Change>> {
-        let Self { rules, runtime, .. } = self;
+        let Self { rules, runtime, thresholds, .. } = self;
         let Some(rule) = rules.get(ix.0 as usize) else { return Vec::new() };
         let mut all = Vec::new();
         for condition in rule.conditions.iter().filter(|c| c.awaited) {
             let mut lazy = Lazy::default();
-            let mut fails =
-                |part: &&Conjunct| matches!(held(part, runtime, event, &mut lazy), Held::No | Held::Error(_));
+            let mut fails = |part: &&Conjunct| {
+                matches!(held(part, runtime, thresholds, event, &mut lazy), Held::No | Held::Error(_))
+            };
             let failed: Vec<&Conjunct> = condition.conjuncts.iter().filter(|part| fails(part)).collect();
-            all.extend(together(&failed, event));
+            all.extend(together(&failed, thresholds, event));
         }
         all
     }
 }
 
 /// One wish of each failed part, put together; where two want different things of one field, either may be what both need.
-fn together(failed: &[&Conjunct], event: &OwnedEvent) -> Vec<Vec<Change>> {
+fn together(failed: &[&Conjunct], thresholds: &Thresholds, event: &OwnedEvent) -> Vec<Vec<Change>> {
     let mut so_far: Vec<Vec<Change>> = vec![vec![]];
     for part in failed {
-        let wanted = wishes_of(part, event);
+        let wanted = wishes_of(part, thresholds, event);
         let mut next: Vec<Vec<Change>> = Vec::new();
         for (have, wish) in so_far.iter().flat_map(|have| wanted.iter().map(move |wish| (have, wish))) {
             for merged in [merged(have, wish), merged(wish, have)] {
@@ -80,12 +82,16 @@ fn merged(first: &[Change], second: &[Change]) -> Vec<Change> {
     all
 }
 
-fn wishes_of(part: &Conjunct, event: &OwnedEvent) -> Wishes {
+fn wishes_of(part: &Conjunct, thresholds: &Thresholds, event: &OwnedEvent) -> Wishes {
     if let Some(native) = &part.native {
         return wishes(native, event);
     }
     // Of what only Rhai can say: each value that stands in it, or near it, for each field that it reads.
-    let values: Vec<Lit> = part.literals.iter().flat_map(around).collect();
+    let own = part.thresholds.iter().filter_map(|name| {
+        let value = thresholds.get(name, Some(event)).ok()?;
+        value.as_int().map(Lit::Int).or_else(|_| value.as_float().map(Lit::Float)).ok()
+    });
+    let values: Vec<Lit> = own.chain(part.literals.iter().cloned()).flat_map(|lit| around(&lit)).collect();
     let all = part.paths.iter().flat_map(|path| values.iter().map(|value| vec![(path.clone(), Some(value.clone()))]));
     all.take(MOST_THOUGHT_OF).collect()
 }

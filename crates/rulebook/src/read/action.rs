@@ -7,7 +7,7 @@ use saphyr_parser::ScalarStyle;
 use serde_json::Value;
 
 use super::expr::{Reader, Written};
-use super::fields::{Fields, one_or_more, text, window};
+use super::fields::{Fields, literal, one_or_more, text, window};
 use super::yaml::{Kind, Node};
 use crate::diagnostics::did_you_mean;
 use crate::script::compile::Role;
@@ -18,7 +18,7 @@ pub(crate) fn notify(reader: &mut Reader<'_, '_>, node: &Node) -> Vec<NotifySpec
     let one = |item: &Node| {
         let fields = Fields::open(item, "a notice", &["to", "summary"], reader.report)?;
         let to = fields.must("to", "who is told: `to: storage-oncall`", reader.report);
-        let to = to.and_then(|n| text(n, reader.report)).map(str::to_owned);
+        let to = to.and_then(|n| literal(n, reader.report)).map(str::to_owned);
         let summary = fields.must("summary", "one line: `summary: \"{event.ci} is back\"`", reader.report);
         let summary = summary.and_then(|n| reader.template(n));
         Some(NotifySpec { to: to?, summary: summary? })

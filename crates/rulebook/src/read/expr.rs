@@ -185,6 +185,15 @@ impl Reader<'_, '_> {
                 let message = "a text that begins with `=`: code begins with `= `, with a blank";
                 let help = "write `= ...` for code, or `\\= ...` for the text";
                 self.report.warning(node.at, message, Some(help.to_owned()));
+            } else if let Some(path) = template::placeholder_in(written) {
+                let message = "braces are text here: a value is not filled in, it is given as it stands or computed";
+                let help = match written.trim_matches(['{', '}', '$', ' ']) == path {
+                    true => format!("write `= {path}`"),
+                    false => {
+                        format!("write code: `= `, and in it a text such as `... ${{{path}}} ...` between backticks")
+                    }
+                };
+                self.report.warning(node.at, message, Some(help));
             }
             return Some(Written::Text(written));
         };
@@ -198,7 +207,18 @@ impl Reader<'_, '_> {
 
     /// A text with `{path}` in it.
     pub(crate) fn template(&mut self, node: &Node) -> Option<Template> {
-        match template::parse(text(node, self.report)?, &self.names) {
+        let written = text(node, self.report)?;
+        for (begin, left) in [("{{", "`{{` is a brace that stays"), ("${", "the `$` stays")] {
+            let meant = written
+                .split(begin)
+                .skip(1)
+                .filter(|after| !after.starts_with('{'))
+                .find_map(|after| template::path_of(after.split('}').next()?));
+            if let Some(path) = meant {
+                self.report.warning(node.at, format!("{left}: a value is put in for `{{{path}}}` alone"), None);
+            }
+        }
+        match template::parse(written, &self.names) {
             Ok(template) => Some(template),
             Err((message, help)) => {
                 self.report.error(node.at, message, help);

@@ -6,7 +6,7 @@ use paramedic_model::Span;
 
 use super::yaml::{Key, Kind, Node};
 use crate::diagnostics::{At, Report, did_you_mean};
-use crate::schema;
+use crate::{schema, template};
 
 /// A map that is being read.
 pub(crate) struct Fields<'n> {
@@ -108,6 +108,11 @@ impl<'n> Fields<'n> {
         self.get(name, report).and_then(|node| text(node, report)).map(str::to_owned)
     }
 
+    /// A text as it stands, as [`literal`] takes it.
+    pub(crate) fn literal(&self, name: &str, report: &mut Report<'_>) -> Option<String> {
+        self.get(name, report).and_then(|node| literal(node, report)).map(str::to_owned)
+    }
+
     /// A duration.
     pub(crate) fn span(&self, name: &str, default: Span, report: &mut Report<'_>) -> Span {
         self.get(name, report).and_then(|node| span(node, report)).unwrap_or(default)
@@ -190,6 +195,16 @@ pub(crate) fn text<'n>(node: &'n Node, report: &mut Report<'_>) -> Option<&'n st
             None
         }
     }
+}
+
+/// A text that is taken as it stands: what looks like code, or like a place to be filled in, is told.
+pub(crate) fn literal<'n>(node: &'n Node, report: &mut Report<'_>) -> Option<&'n str> {
+    let written = text(node, report)?;
+    if written.starts_with("= ") || template::placeholder_in(written).is_some() {
+        let message = format!("this is a text as it stands, and nothing is put in for {written:?}");
+        report.warning(node.at, message, Some("write the text itself: no code and no braces stand here".to_owned()));
+    }
+    Some(written)
 }
 
 /// The items of a list.

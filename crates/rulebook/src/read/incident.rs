@@ -3,7 +3,7 @@
 use paramedic_model::{Level, Span};
 
 use super::expr::{Reader, Written};
-use super::fields::{Fields, list, text, window, word};
+use super::fields::{Fields, list, literal, text, window, word};
 use super::site::Defaults;
 use super::yaml::{Kind, Node};
 use crate::diagnostics::did_you_mean;
@@ -29,8 +29,8 @@ pub(crate) fn read(reader: &mut Reader<'_, '_>, node: &Node, defaults: &Defaults
         key,
         impact,
         urgency,
-        assign: fields.text("assign", reader.report).or_else(|| defaults.assign.clone()),
-        category: fields.text("category", reader.report),
+        assign: fields.literal("assign", reader.report).or_else(|| defaults.assign.clone()),
+        category: fields.literal("category", reader.report),
         hold: fields.span("hold", Span::ZERO, reader.report),
         reopen: fields.span("reopen", IncidentSpec::REOPEN, reader.report),
         close_after: fields.span("close_after", IncidentSpec::CLOSE_AFTER, reader.report),
@@ -80,7 +80,7 @@ fn step(reader: &mut Reader<'_, '_>, node: &Node) -> Option<EscalationStep> {
     let help = "when: open, 15m, 15m unacknowledged, remedies_failed or run_unknown";
     let at = fields.must("at", help, reader.report).and_then(|n| at(reader, n));
     let to = fields.must("to", "who is told: `to: storage-oncall`", reader.report);
-    let to = to.and_then(|n| text(n, reader.report)).map(str::to_owned);
+    let to = to.and_then(|n| literal(n, reader.report)).map(str::to_owned);
     let raise = fields.get("raise", reader.report);
     let raise = raise.and_then(|n| word(n, &[("urgency", Raise::Urgency), ("impact", Raise::Impact)], reader.report));
     let only_if = fields.get("if", reader.report).and_then(|n| reader.question(n));

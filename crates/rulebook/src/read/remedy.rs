@@ -7,7 +7,7 @@ use saphyr_parser::ScalarStyle;
 use serde_json::Value;
 
 use super::expr::{Reader, Written};
-use super::fields::{Fields, list, text, window, word};
+use super::fields::{Fields, list, literal, text, window, word};
 use super::rule::Around;
 use super::yaml::{Kind, Node};
 use crate::diagnostics::did_you_mean;
@@ -23,6 +23,10 @@ pub(crate) fn read(reader: &mut Reader<'_, '_>, node: &Node, around: &Around<'_>
     if !steps.is_empty() && around.may.ci_classes.is_empty() {
         let message = "the rulebook may act on no class of CI, so nothing is ever run";
         let help = "name the classes: `may: { playbooks: [...], ci_classes: [server], environments: [...] }`";
+        reader.report.warning(node.at, message, Some(help.to_owned()));
+    } else if !steps.is_empty() && around.may.environments.is_empty() {
+        let message = "the rulebook may act in no environment, so nothing is ever run";
+        let help = "name them: `may: { ..., environments: [production, test] }`, as the CIs of the CMDB have them";
         reader.report.warning(node.at, message, Some(help.to_owned()));
     }
     steps.iter().filter_map(|step| read_step(reader, step, around)).collect()
@@ -58,7 +62,8 @@ fn read_step(reader: &mut Reader<'_, '_>, node: &Node, around: &Around<'_>) -> O
     let rollback = fields.get("rollback", reader.report).and_then(|n| same_parameters(reader, n, around, playbook));
     let undo = fields.get("undo", reader.report).and_then(|n| undo(reader, n, around, playbook));
     let spread = fields.get("spread", reader.report);
-    let spread = spread.and_then(|n| spread::read(reader, n, target.as_ref(), fields.key("verify"), &verify));
+    let shown = fields.get("verify", reader.report).is_some_and(|n| has_key(n, "when"));
+    let spread = spread.and_then(|n| spread::read(reader, n, target.as_ref(), fields.key("verify"), shown));
     let (playbook, target) = (playbook?.name.clone(), target?);
     Some(RemedyStep { playbook, target, only_if, with, verify, approve, rollback, undo, spread })
 }
@@ -69,7 +74,7 @@ fn approve(reader: &mut Reader<'_, '_>, node: &Node) -> Option<Approve> {
         [("escalate", Otherwise::Escalate), ("next", Otherwise::Next), ("stop", Otherwise::Stop)];
     let fields = Fields::open(node, "`approve`", &["by", "within", "otherwise"], reader.report)?;
     let by = fields.must("by", "who is asked: `approve: { by: storage-oncall, within: 30m }`", reader.report);
-    let by = by.and_then(|n| text(n, reader.report)).map(str::to_owned);
+    let by = by.and_then(|n| literal(n, reader.report)).map(str::to_owned);
     let within = fields.must("within", "for how long: `approve: { by: storage-oncall, within: 30m }`", reader.report);
     let within = within.and_then(|n| window(n, reader.report));
     let otherwise = fields.get("otherwise", reader.report).and_then(|n| word(n, &OTHERWISE, reader.report));

@@ -13,6 +13,7 @@ use super::sandbox::{CONSTANTS, Outside, VALUE_NAMES, constants, engine, engine_
 use super::site::{SiteCode, check_functions};
 use crate::Site;
 use crate::diagnostics::{Gravity, closest, did_you_mean};
+use crate::value::field_names;
 
 /// What an expression is for, which decides what it may read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +105,7 @@ impl Compiler {
         let scope = if *names == Names::EVENT { Cow::Borrowed(scope) } else { Cow::Owned(with_names(role, names)) };
         let ast = self.engine.compile_expression_with_scope(&scope, text).map_err(|e| {
             let (message, help) = match e.err_type() {
-                ParseErrorType::VariableUndefined(name) => undefined(name, role, names),
+                ParseErrorType::VariableUndefined(name) => undefined(name, text, role, names),
                 other => (format!("this is no expression: {other}"), hint(text, e.position())),
             };
             Box::new(Finding::error(e.position(), message, help))
@@ -122,7 +123,7 @@ impl Compiler {
             self.scripts.get_or_init(|| engine_with(&Current::default(), &Budget::default(), &Outside::default()));
         let ast = scripts.compile_with_scope(&scope, text).map_err(|e| {
             let (message, help) = match e.err_type() {
-                ParseErrorType::VariableUndefined(name) => undefined(name, Role::Value, names),
+                ParseErrorType::VariableUndefined(name) => undefined(name, text, Role::Value, names),
                 other => (format!("this is no script: {other}"), hint(text, e.position())),
             };
             Box::new(Finding::error(e.position(), message, help))
@@ -184,7 +185,19 @@ fn with_names(role: Role, names: &Names) -> Scope<'static> {
     scope
 }
 
-fn undefined(name: &str, role: Role, names: &Names) -> (String, Option<String>) {
+/// What other programs call them.
+const SYNONYMS: [(&str, &str); 8] = [
+    ("warn", "WARNING"),
+    ("err", "MAJOR"),
+    ("error", "MAJOR"),
+    ("crit", "CRITICAL"),
+    ("fatal", "CRITICAL"),
+    ("disaster", "CRITICAL"),
+    ("debug", "INFO"),
+    ("ok", "RESOLVED"),
+];
+
+fn undefined(name: &str, text: &str, role: Role, names: &Names) -> (String, Option<String>) {
     let message = format!("nothing is named `{name}` here");
     let wide = if role.is_wide() { &VALUE_NAMES[..] } else { &[] };
     let visible = || names.all().chain(wide.iter().copied());
@@ -203,7 +216,15 @@ fn undefined(name: &str, role: Role, names: &Names) -> (String, Option<String>) 
         };
         return (
             format!("`{name}` is not known to {what}: it sees only `event`, as sent"),
-            Some("use the event's own fields, such as event.ci or event.labels.site".to_owned()),
+            Some(match name {
+                "about" => {
+                    "use the event's own fields, such as event.ci; for a limit that each CI may have its own of, \
+                            `threshold(\"NAME\")` and the site file"
+                        .to_owned()
+                }
+                "now" => "use event.time".to_owned(),
+                _ => "use the event's own fields, such as event.ci or event.labels.site".to_owned(),
+            }),
         );
     }
     match name {
@@ -214,6 +235,20 @@ fn undefined(name: &str, role: Role, names: &Names) -> (String, Option<String>) 
             return (message, Some("it is what a step's `match` has found: give the step one".to_owned()));
         }
         _ => {}
+    }
+    // `labels.src-ip` is `labels.src` less `ip`.
+    if let Some((before, _)) = text.split_once(&format!("-{name}"))
+        && let Some((_, label)) = before.rsplit_once("labels.")
+        && !label.is_empty()
+        && label.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-'))
+    {
+        return (message, Some(format!("a name with `-` stands in brackets: `event.labels[\"{label}-{name}\"]`")));
+    }
+    if let Some((_, constant)) = SYNONYMS.iter().find(|(word, _)| word.eq_ignore_ascii_case(name)) {
+        return (message, Some(format!("did you mean `{constant}`?")));
+    }
+    if names.event && field_names().any(|field| field == name) {
+        return (message, Some(format!("did you mean `event.{name}`?")));
     }
     let help = did_you_mean(name, CONSTANTS.iter().map(|(n, _)| *n).chain(visible()))
         .unwrap_or_else(|| format!("a text stands in double quotes: \"{name}\""));

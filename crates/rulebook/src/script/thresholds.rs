@@ -66,6 +66,14 @@ pub(crate) fn defaults(ast: &AST, of_site: &BTreeMap<String, Threshold>) -> Vec<
     .collect()
 }
 
+/// The names of the thresholds that a condition reads, each once.
+pub(crate) fn names_in(ast: &AST) -> Vec<String> {
+    let mut names: Vec<String> = calls(ast).into_iter().filter_map(|(name, ..)| name).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
 /// A condition with the default in the place of each threshold; `None` where it reads none.
 pub(crate) fn with_defaults(ast: &AST, of_site: &BTreeMap<String, Threshold>) -> Option<AST> {
     let mut expr = expression(ast).filter(|expr| reads(expr))?.clone();

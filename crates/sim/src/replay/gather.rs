@@ -24,6 +24,7 @@ pub(super) struct Gathered {
     pub(super) undecodable: Vec<(u64, String)>,
     pub(super) first: Option<Timestamp>,
     pub(super) last: Option<Timestamp>,
+    pub(super) late: u64,
     pub(super) inputs: Running,
     pub(super) batches: u64,
 }
@@ -114,6 +115,7 @@ impl Gather<'_> {
         let gathered = &mut self.gathered;
         gathered.events += done.events as u64;
         gathered.first = gathered.first.or(done.first);
+        gathered.late += done.late;
         gathered.last = done.last.or(gathered.last);
         gathered.inputs.add_all(&done.ids);
         gathered.matched.iter_mut().zip(done.matched).for_each(|(all, of_these)| *all += of_these);

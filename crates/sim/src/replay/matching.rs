@@ -22,6 +22,8 @@ const LINES_OF_SEVERAL: usize = 2_048;
 const AHEAD: usize = 2;
 /// An event is decoded before its stamp is known, as if received then: what lacks a time has this one.
 pub(super) const UNSTAMPED: Timestamp = Timestamp::MAX;
+/// As far out of order as nobody has a file on purpose.
+const LATE: Span = Span::from_secs(60);
 /// Formats set a `began` that is further in the future of the stamp to the stamp.
 const FUTURE: Span = Span::from_secs(300);
 
@@ -52,6 +54,8 @@ pub(super) struct Done {
     pub(super) first: Option<Timestamp>,
     /// The stamp of the last event so far.
     pub(super) last: Option<Timestamp>,
+    /// Events that are far older than one before them, where the order is the file's.
+    pub(super) late: u64,
     pub(super) bad: Vec<Bad>,
     /// Events with at least one match, by rule set.
     pub(super) matched: Vec<u64>,
@@ -218,6 +222,7 @@ impl<'a> Matcher<'a> {
                 done.add_bad(bad);
             }
             let stamp = stamp(done.last, arrived, event.time);
+            done.late += u64::from(arrived.is_none() && event.time != UNSTAMPED && stamp.since(event.time) > LATE);
             put_stamp(&mut event, stamp);
             done.first.get_or_insert(stamp);
             done.last = Some(stamp);
@@ -226,7 +231,7 @@ impl<'a> Matcher<'a> {
             done.add_id(&self.id);
             let sifted = self.sift(&event, &mut done.matched);
             if !sifted.is_empty() {
-                done.concern.push((n, Item { scope, line, event: event.into_owned(), sifted }));
+                done.concern.push((n, Item { scope, line, event: Box::new(event.into_owned()), sifted }));
             }
         }
         bad.for_each(|(_, bad)| done.add_bad(bad));

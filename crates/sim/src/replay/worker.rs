@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crossbeam_channel::Receiver;
-use paramedic_engine::{Decision, EventInput, Finished, Step, event_input_id, rule_failed};
+use paramedic_engine::{Decided, Decision, EventInput, Step, event_input_id, rule_failed};
 use paramedic_formats::cmdb::CmdbFile;
 use paramedic_model::{CmdbDelta, Digest, IncidentState, OwnedEvent, RunState, Span, Timestamp};
 use paramedic_rulebook::{Matches, RuleSet};
@@ -33,7 +33,7 @@ pub(super) struct Item {
     /// Its line, from 1.
     pub(super) line: u64,
     /// `received` is its stamp.
-    pub(super) event: OwnedEvent,
+    pub(super) event: Box<OwnedEvent>,
     /// What matching said, by rule set.
     pub(super) sifted: Vec<Sifted>,
 }
@@ -83,10 +83,11 @@ pub(super) fn work(
                 true
             }
         };
-        let finished = one.finish();
-        if let Some(listing) = &mut listing {
-            listing.take(&finished.decided, &lines);
-        }
+        one.pass(|decided| {
+            if let Some(listing) = &mut listing {
+                listing.take(decided, &lines);
+            }
+        });
         if ended {
             break;
         }
@@ -129,7 +130,7 @@ pub(super) fn work_both(
                 true
             }
         };
-        comparer.take(&one.finish(), &two.finish(), &lines);
+        one.pass(|tried| two.pass(|other| comparer.take(tried, other, &lines)));
         if ended {
             break;
         }
@@ -161,7 +162,7 @@ impl One {
 
     /// The clock moves with it: of what matched nothing before it, nobody tells.
     fn event(&mut self, item: Item, matches: Matches) {
-        let input = EventInput { event: item.event, matches, set: self.set };
+        let input = EventInput { event: *item.event, matches, set: self.set };
         self.driver.event(input.event.received, &item.scope, input);
     }
 
@@ -182,10 +183,13 @@ impl One {
         }
     }
 
-    fn finish(&mut self) -> Finished {
-        let finished = self.driver.finish();
-        self.tally.count(&finished);
-        finished
+    /// Ends a batch.
+    fn pass(&mut self, read: impl FnOnce(&[(Arc<str>, Decided)])) {
+        let Self { driver, tally, .. } = self;
+        driver.pass(|decided| {
+            tally.count(decided);
+            read(decided);
+        });
     }
 
     fn tally(mut self) -> Tally {
@@ -205,8 +209,8 @@ pub(super) fn initial_cmdb(file: &CmdbFile, scope: &str) -> Result<CmdbDelta, St
 }
 
 impl Tally {
-    fn count(&mut self, finished: &Finished) {
-        for (_, decided) in &finished.decided {
+    fn count(&mut self, decided: &[(Arc<str>, Decided)]) {
+        for (_, decided) in decided {
             if let Some(failed) = rule_failed(decided) {
                 let of = (failed.rulebook.to_owned(), failed.rule.to_owned());
                 self.failed.entry(of).or_insert_with(|| RuleFailures::new(&failed)).count(&failed);

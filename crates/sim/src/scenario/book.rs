@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use paramedic_engine::{Decision, Finished, Step, rule_failed};
+use paramedic_engine::{Decision, Finished, Mark, Step, rule_failed};
 use paramedic_model::{Emit, HistoryRow, Id, Incident, Page, Run, Timestamp};
 use paramedic_rulebook::{EnrichFailures, Matches, RuleSet};
 
@@ -30,6 +30,8 @@ pub(super) struct Book {
     /// Notes of scripts on incidents, in order.
     pub(super) notes: Vec<String>,
     history: Vec<HistoryRow>,
+    /// Events that say nothing new of an alert, in order: when, and about what.
+    repeats: Vec<(Timestamp, String)>,
     broken: Vec<String>,
 }
 
@@ -46,6 +48,7 @@ impl Book {
             emits: Vec::new(),
             notes: Vec::new(),
             history: Vec::new(),
+            repeats: Vec::new(),
             broken: Vec::new(),
         }
     }
@@ -64,6 +67,9 @@ impl Book {
                 Decision::Step(Step::RunDecided { run, .. }) => self.decided.push(run.id),
                 Decision::Step(Step::EmitDecided { emit }) => self.emits.push((**emit).clone()),
                 Decision::Step(Step::Noted { text, .. }) => self.notes.push(text.clone()),
+                Decision::Mark(Mark::Repeat { alert }) => {
+                    self.repeats.push((decided.at, alert.dedup_key.to_string()));
+                }
                 _ => {}
             }
         }
@@ -128,13 +134,18 @@ impl Book {
 
     /// For people: instant, step, reason.
     pub(super) fn timeline(&self) -> Vec<String> {
-        self.history
-            .iter()
-            .map(|row| {
-                let at = row.at.since(BEGINNING).to_string();
-                format!("{at:<8} {:<17} {}", row.step, row.reason).trim_end().to_owned()
-            })
-            .collect()
+        let steps = self.history.iter().map(|row| (row.at, row.step.as_str(), row.reason.clone()));
+        let repeats = self.repeats.iter().map(|(at, key)| {
+            let why = format!("alert {key} is open already: nothing new (samples are sent with `kind: metric`)");
+            (*at, "(a repeat)", why)
+        });
+        let mut all: Vec<_> = steps.chain(repeats).collect();
+        all.sort_by_key(|(at, ..)| *at);
+        let told = |(at, step, reason): (Timestamp, &str, String)| {
+            let at = at.since(BEGINNING).to_string();
+            format!("{at:<8} {step:<17} {reason}").trim_end().to_owned()
+        };
+        all.into_iter().map(told).collect()
     }
 }
 

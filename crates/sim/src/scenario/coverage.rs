@@ -84,7 +84,13 @@ fn parts_of(rule: &Rule) -> Vec<Part> {
         parts.push(Part::Clears);
     }
     parts.extend((0..rule.remedy.len()).map(Part::Remedy));
-    parts.extend((0..rule.escalate.len()).map(Part::Escalation));
+    // Escalations that the site gives to all rules name what a rule without remedies never comes to.
+    let of_runs = |at| match at {
+        EscalateAt::RemediesFailed | EscalateAt::RunUnknown | EscalateAt::GuardDenied => !rule.remedy.is_empty(),
+        EscalateAt::ApprovalExpired => rule.remedy.iter().any(|step| step.approve.is_some()),
+        EscalateAt::Open | EscalateAt::After(_) | EscalateAt::Unacknowledged(_) => true,
+    };
+    parts.extend((0..rule.escalate.len()).filter(|ix| of_runs(rule.escalate[*ix].at)).map(Part::Escalation));
     parts
 }
 

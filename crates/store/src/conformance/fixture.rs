@@ -20,7 +20,7 @@ pub(crate) fn at(secs: i64) -> Timestamp {
 }
 
 pub(crate) fn key(name: &str) -> AlertKey {
-    AlertKey { source: "zabbix".into(), dedup_key: format!("{name} \"ü\" '; --") }
+    AlertKey { source: "zabbix".into(), dedup_key: format!("{name} \"ü\" '; --").into() }
 }
 
 /// Takes no source over.
@@ -99,6 +99,7 @@ pub(crate) fn run(name: &str, incident: &Incident) -> Run {
         reported_at: Some(at(13)),
         message: Some("ok".into()),
         facts: BTreeMap::from([("freed".into(), json!({"gib": 1.1, "files": [1, 2.0, 1e300]}))]),
+        evidence: Some(Evidence { input: "zabbix/78".into(), at: at(14), time: at(12) }),
         verdict: Some(Verdict::Ambiguous),
         decided_by: Some("bob".into()),
     }
@@ -168,10 +169,10 @@ pub(crate) fn outbox_row(name: &str, order: Order) -> OutboxRow {
 pub(crate) fn alert(name: &str) -> Alert {
     let ci = CiRef { name: Some("web-1".into()), ip: Some("10.0.0.1".into()), ..CiRef::default() };
     Alert {
-        sent_key: Some(format!("{name} as sent")),
+        sent_key: Some(format!("{name} as sent").into()),
         key: key(name),
         type_: "disk.full".into(),
-        ci,
+        ci: ci.into(),
         labels: Labels::new(vec![("mount".into(), "/var".into()), ("a".into(), String::new().into())]),
         severity: Severity::Critical,
         began: at(0),
@@ -208,7 +209,7 @@ pub(crate) fn window(name: &str, touched: i64) -> Window {
         rulebook: "filesystems".into(),
         rule: "filesystem almost full".into(),
         shape: digest("shape"),
-        by: vec![name.into()],
+        by: [name.into()].into(),
         opened: at(1),
         touched: at(touched),
         body: WindowBody::Once { until: at(touched + 60), further: 2 },

@@ -62,7 +62,7 @@ const SEEN: Table = Table {
 };
 
 fn alert_key(key: &AlertKey) -> Id {
-    Id::of(&json!([key.source, key.dedup_key]))
+    Id::of(&json!([*key.source, *key.dedup_key]))
 }
 
 fn seen_key(seen: &SeenId) -> Id {

@@ -74,7 +74,8 @@ impl Cx<'_> {
     }
 
     fn wait_for(&mut self, which: &Which, last: Timestamp, event: Option<Kept>, ci: Option<Id>) {
-        self.put_window_as_of(which, WindowBody::Absent { last, event, ci }, last);
+        let id = self.window_id(which, Window::ABSENT);
+        self.put_window_as_of(id, which, WindowBody::Absent { last, event, ci }, last);
     }
 
     /// The feed of a rule lives: whoever should have been heard by now, and was not, is absent.
@@ -89,7 +90,7 @@ impl Cx<'_> {
         };
         let progress = before.max(time);
         let is_known = self.state.windows.contains_key(&id);
-        self.put_window(&which, WindowBody::Feed { progress, at: self.now, silent: false });
+        self.put_window(id, &which, WindowBody::Feed { progress, at: self.now, silent: false });
         if !is_known || was_silent {
             self.set_timer(id, TimerKind::Window, self.now.plus(within));
         }
@@ -103,7 +104,7 @@ impl Cx<'_> {
 
     /// Of those who are waited for, the one who was heard least recently, if that was too long ago.
     fn most_overdue(&self, which: &Which, progress: Timestamp, within: Span) -> Option<Window> {
-        let order = self.state.windows_of.get(which.book())?.get(&which.rule().name)?;
+        let order = self.state.windows_of.get(which.book())?.get(which.rule().name.as_str())?;
         for (as_of, id) in order {
             if progress.since(*as_of) <= within {
                 return None;
@@ -119,7 +120,7 @@ impl Cx<'_> {
     /// It did not come. It is waited for again when it has come.
     fn on_absent(&mut self, feed: &Which, window: &Window) {
         let WindowBody::Absent { event, ci, .. } = &window.body else { return };
-        let which = Which { set: std::sync::Arc::clone(&feed.set), ix: feed.ix, by: window.by.clone() };
+        let which = Which { set: std::sync::Arc::clone(&feed.set), ix: feed.ix, by: window.by.to_vec() };
         let ci = ci.and_then(|id| self.state.cmdb.get(id)).cloned();
         let event = match event {
             Some(event) => event.clone(),
@@ -161,7 +162,7 @@ impl Cx<'_> {
             // Nobody yet, or nobody any more: it may be otherwise later.
             return self.set_timer(window.id, TimerKind::Window, self.now.plus(within));
         }
-        self.put_window(which, WindowBody::Feed { progress: *progress, at: *at, silent: true });
+        self.put_window(window.id, which, WindowBody::Feed { progress: *progress, at: *at, silent: true });
         let key = self.key_of_feed(which);
         if self.state.incident_of_key(key).is_some_and(|i| i.state.is_open()) {
             return;
@@ -178,12 +179,12 @@ impl Cx<'_> {
             let notes = "signs of life came again".to_owned();
             self.finish(id, "engine", CloseCode::NoResolutionProvided, notes, None);
         }
-        let order = self.state.windows_of.get(which.book()).and_then(|rules| rules.get(&which.rule().name));
+        let order = self.state.windows_of.get(which.book()).and_then(|rules| rules.get(which.rule().name.as_str()));
         let ids: Vec<Id> = order.into_iter().flatten().map(|(_, id)| *id).collect();
         for id in ids {
             let Some(window) = self.state.windows.get(&id).map(|w| Window::clone(w)) else { continue };
             if let WindowBody::Absent { event, ci, last } = window.body {
-                let of = Which { set: std::sync::Arc::clone(&which.set), ix: which.ix, by: window.by };
+                let of = Which { set: std::sync::Arc::clone(&which.set), ix: which.ix, by: window.by.to_vec() };
                 self.wait_for(&of, last.max(self.now), event, ci);
             }
         }
@@ -251,7 +252,7 @@ impl Cx<'_> {
             }
             let Some(within) = expecting(feed.rule()).map(|e| e.within) else { continue };
             let id = self.window_id(&feed, Window::FEED);
-            self.put_window(&feed, WindowBody::Feed { progress: self.now, at: self.now, silent: false });
+            self.put_window(id, &feed, WindowBody::Feed { progress: self.now, at: self.now, silent: false });
             self.set_timer(id, TimerKind::Window, self.now.plus(within));
             let all: Vec<Ci> = self.state.cmdb.cis().cloned().collect();
             for ci in &all {

@@ -58,7 +58,7 @@ impl Cx<'_> {
         let above = counting.enough(&elements);
         let names = if above { names(&first, hit, elements.len()) } else { Names::new() };
         let newest = elements.last().map_or(time, |c| c.at);
-        self.put_window(which, WindowBody::Count { elements, above, first });
+        self.put_window(id, which, WindowBody::Count { elements, above, first });
         if what != 0 {
             self.hold_alert(id, hit.alert);
         }
@@ -78,7 +78,7 @@ impl Cx<'_> {
         left.retain(|c| self.now.since(c.at) <= counting.within);
         let Some(newest) = left.last().map(|c| c.at) else { return self.end_window(window.id) };
         let above = *above && counting.enough(&left);
-        self.put_window(which, WindowBody::Count { elements: left, above, first: first.clone() });
+        self.put_window(window.id, which, WindowBody::Count { elements: left, above, first: first.clone() });
         self.expire_window(window.id, newest, counting.within);
     }
 

@@ -22,7 +22,7 @@ impl Cx<'_> {
 
     fn schedule(&mut self, whole: &Which, due: Timestamp) {
         let id = self.window_id(whole, Window::SCHEDULE);
-        self.put_window(whole, WindowBody::Schedule { due });
+        self.put_window(id, whole, WindowBody::Schedule { due });
         self.set_timer(id, TimerKind::Window, due);
     }
 
@@ -44,7 +44,7 @@ impl Cx<'_> {
         let hit = Hit::of(&event, &alert);
         let by = match whole.rule().by {
             Some(_) => self.asked(whole.rule(), &whole.set, hit, |evaluator, ctx| evaluator.by_of(whole.ix, ctx)),
-            None => Ok(vec![json!(alert.source), json!(alert.dedup_key)]),
+            None => Ok(vec![json!(&*alert.source), json!(&*alert.dedup_key)]),
         };
         let Ok(by) = by else { return self.ignore("a part of `by` is missing") };
         let which = Which { set: std::sync::Arc::clone(&whole.set), ix: whole.ix, by };

@@ -17,12 +17,12 @@ impl Cx<'_> {
             }
             Some(WindowBody::Holds { due, last, .. }) => {
                 if hit.event.time >= last.time {
-                    self.put_window(which, holds(due, hit));
+                    self.put_window(id, which, holds(due, hit));
                 }
             }
             _ => {
                 let due = self.now.plus(span);
-                self.put_window(which, holds(due, hit));
+                self.put_window(id, which, holds(due, hit));
                 self.set_timer(id, TimerKind::Window, due);
             }
         }
@@ -38,7 +38,11 @@ impl Cx<'_> {
         if !self.still_holds(which) || !self.still_stands(which.rule(), names) {
             return self.end_window(window.id);
         }
-        self.put_window(which, WindowBody::Holds { due, last: last.clone(), names: names.clone(), fired: true });
+        self.put_window(
+            window.id,
+            which,
+            WindowBody::Holds { due, last: last.clone(), names: names.clone(), fired: true },
+        );
         self.on_fired(which, Hit { event: last, alert: &key_of(last), names });
         let held = self.state.held.get(&window.id).cloned().unwrap_or_default();
         for alert in &held {

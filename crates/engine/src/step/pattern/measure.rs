@@ -45,7 +45,7 @@ impl Cx<'_> {
         let computed = measuring.compute(&panes);
         let so = computed.is_some_and(|x| measuring.is.holds(x));
         let newest = panes.last().map_or(time, |p| p.last.0);
-        self.put_window(which, WindowBody::Measure { panes, so });
+        self.put_window(id, which, WindowBody::Measure { panes, so });
         if hit.event.kind == Kind::Alert {
             self.hold_alert(id, hit.alert);
         }
@@ -67,7 +67,7 @@ impl Cx<'_> {
         measuring.slide(&mut left, self.now);
         let Some(newest) = left.last().map(|p| p.last.0) else { return self.end_window(window.id) };
         let so = *so && measuring.compute(&left).is_some_and(|x| measuring.is.holds(x));
-        self.put_window(which, WindowBody::Measure { panes: left, so });
+        self.put_window(window.id, which, WindowBody::Measure { panes: left, so });
         self.expire_window(window.id, newest, measuring.over);
     }
 

@@ -84,7 +84,7 @@ impl Cx<'_> {
             Some(chosen) => self.on_together(which, several, &chosen),
             None => {
                 let ends = first.or(unless).map(|from| several.end(from));
-                self.put_window(which, WindowBody::Members { came, unless });
+                self.put_window(id, which, WindowBody::Members { came, unless });
                 self.hold_alert(id, hit.alert);
                 if let Some(ends) = ends
                     && !self.state.timers.contains_key(&TimerKind::Window.id(id))
@@ -177,7 +177,7 @@ impl Cx<'_> {
         let Some(ends) = oldest(&left).or(unless).map(|from| several.end(from)) else {
             return self.end_window(window.id);
         };
-        self.put_window(which, WindowBody::Members { came: left, unless });
+        self.put_window(window.id, which, WindowBody::Members { came: left, unless });
         self.set_timer(window.id, TimerKind::Window, ends.max(self.now));
     }
 

@@ -10,11 +10,11 @@ impl Cx<'_> {
         let Some(span) = which.rule().once else { return true };
         let id = self.window_id(which, Window::ONCE);
         if let Some(WindowBody::Once { until, further }) = self.state.windows.get(&id).map(|w| w.body.clone()) {
-            self.put_window(which, WindowBody::Once { until, further: further + 1 });
+            self.put_window(id, which, WindowBody::Once { until, further: further + 1 });
             return false;
         }
         let until = self.now.plus(span);
-        self.put_window(which, WindowBody::Once { until, further: 0 });
+        self.put_window(id, which, WindowBody::Once { until, further: 0 });
         self.set_timer(id, TimerKind::Window, until);
         self.hold_alert(id, hit.alert);
         true

@@ -20,7 +20,7 @@ impl Cx<'_> {
         for id in ids {
             let Some(window) = self.state.windows.get(&id) else { continue };
             match heir(&set, window) {
-                Some(rule) if rule.name == window.rule => {}
+                Some(rule) if *rule.name == *window.rule => {}
                 Some(rule) => self.rename_window(id, &rule.name),
                 None if matches!(window.body, WindowBody::Failing { .. }) => {
                     let window = window.clone();
@@ -39,7 +39,7 @@ impl Cx<'_> {
         if self.state.windows.contains_key(&new) {
             return self.end_window(id);
         }
-        let window = Window { id: new, rule: rule.to_owned(), ..Window::clone(&old) };
+        let window = Window { id: new, rule: rule.into(), ..Window::clone(&old) };
         self.mark(Mark::WindowChanged { window: Arc::new(window) });
         held.iter().for_each(|alert| self.hold_alert(new, alert));
         if let Some(due) = timer {
@@ -51,11 +51,13 @@ impl Cx<'_> {
 
 /// The rule that goes on with a window.
 fn heir<'s>(set: &'s RuleSet, window: &Window) -> Option<&'s Rule> {
-    let book = set.rulebooks.iter().find(|b| b.name == window.rulebook)?;
+    let book = set.rulebooks.iter().find(|b| *b.name == *window.rulebook)?;
     let is_it = |rule: &&Rule| match window.body {
         WindowBody::Failing { .. } => rule.digest == window.shape,
         _ => rule.shape == window.shape,
     };
     let rules = || book.rules.iter().map(|ix| set.rule(*ix)).filter(is_it);
-    rules().find(|rule| rule.name == window.rule).or_else(|| rules().find(|rule| rule.formerly.contains(&window.rule)))
+    rules()
+        .find(|rule| *rule.name == *window.rule)
+        .or_else(|| rules().find(|rule| rule.formerly.iter().any(|name| **name == *window.rule)))
 }

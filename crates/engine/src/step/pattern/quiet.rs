@@ -10,7 +10,7 @@ impl Cx<'_> {
     pub(super) fn on_noise(&mut self, which: &Which, hit: Hit<'_>, span: Span) {
         let id = self.window_id(which, Window::QUIET);
         let is_first = !self.state.windows.contains_key(&id);
-        self.put_window(which, WindowBody::Quiet { last: Kept::of(hit.event), at: self.now });
+        self.put_window(id, which, WindowBody::Quiet { last: Kept::of(hit.event), at: self.now });
         if is_first {
             self.set_timer(id, TimerKind::Window, self.now.plus(span));
         }

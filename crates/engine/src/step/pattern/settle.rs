@@ -20,7 +20,7 @@ impl Cx<'_> {
         if events.len() < KEPT {
             events.push(Kept::of(hit.event));
         }
-        self.put_window(which, WindowBody::Settle { events, n: n + 1 });
+        self.put_window(id, which, WindowBody::Settle { events, n: n + 1 });
         if is_first {
             self.set_timer(id, TimerKind::Window, self.now.plus(span));
         }

@@ -251,7 +251,7 @@ impl Cx<'_> {
         }
         match rule.by {
             Some(_) => evaluator.by_of(ix, &ctx).map(Some),
-            None => Ok(Some(vec![json!(hit.alert.source), json!(hit.alert.dedup_key)])),
+            None => Ok(Some(vec![json!(&*hit.alert.source), json!(&*hit.alert.dedup_key)])),
         }
     }
 }

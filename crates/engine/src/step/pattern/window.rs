@@ -17,31 +17,31 @@ impl Cx<'_> {
         Window::id_of(self.scope, which.book(), &which.rule().name, purpose, &which.by)
     }
 
-    /// The window remembers this from now on. Beyond the cap the one that changed least recently gives way.
-    pub(in crate::step) fn put_window(&mut self, which: &Which, body: WindowBody) {
-        self.put_window_as_of(which, body, self.now);
+    /// The window with this id remembers this from now on. Beyond the cap the one that changed least recently gives way.
+    pub(in crate::step) fn put_window(&mut self, id: Id, which: &Which, body: WindowBody) {
+        self.put_window_as_of(id, which, body, self.now);
     }
 
     /// As [`Cx::put_window`], and its place among the others is as of then.
-    pub(super) fn put_window_as_of(&mut self, which: &Which, body: WindowBody, touched: Timestamp) {
-        let id = self.window_id(which, body.purpose());
-        let opened = match self.state.windows.get(&id) {
-            Some(known) => known.opened,
+    pub(super) fn put_window_as_of(&mut self, id: Id, which: &Which, body: WindowBody, touched: Timestamp) {
+        let shape = which.rule().shape;
+        let window = match self.state.windows.get(&id) {
+            // The id says that rulebook, rule and `by` are the same.
+            Some(known) => Window {
+                id,
+                rulebook: Arc::clone(&known.rulebook),
+                rule: Arc::clone(&known.rule),
+                shape,
+                by: Arc::clone(&known.by),
+                opened: known.opened,
+                touched,
+                body,
+            },
             None => {
                 self.make_room(which);
-                self.now
+                let (rulebook, rule) = (which.book().into(), which.rule().name.as_str().into());
+                Window { id, rulebook, rule, shape, by: which.by.as_slice().into(), opened: self.now, touched, body }
             }
-        };
-        let rule = which.rule();
-        let window = Window {
-            id,
-            rulebook: which.book().to_owned(),
-            rule: rule.name.clone(),
-            shape: rule.shape,
-            by: which.by.clone(),
-            opened,
-            touched,
-            body,
         };
         self.mark(Mark::WindowChanged { window: Arc::new(window) });
     }
@@ -98,7 +98,7 @@ impl Cx<'_> {
         let set = std::sync::Arc::clone(self.evaluator(self.state.head.set)?.borrow().set());
         let rule = set.find(&window.rulebook, &window.rule).filter(|rule| rule.shape == window.shape)?;
         let ix = rule.ix;
-        Some(Which { set, ix, by: window.by.clone() })
+        Some(Which { set, ix, by: window.by.to_vec() })
     }
 
     /// A window's time is up.

@@ -120,7 +120,7 @@ fn a_repeat_about_an_ended_alert_does_not_forget_the_next_occurrence() {
     w.event(firing("web-1").id("a")).at("1m").event(resolved("web-1").id("b"));
     w.at("2m").event(resolved("web-1").id("b")).at("3m").event(firing("web-1"));
     w.at("25h").event(firing("web-2"));
-    assert!(w.live().alerts.values().any(|a| a.is_open() && a.key.dedup_key == "down/web-1"));
+    assert!(w.live().alerts.values().any(|a| a.is_open() && &*a.key.dedup_key == "down/web-1"));
 }
 
 #[test]

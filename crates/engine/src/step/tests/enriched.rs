@@ -71,7 +71,7 @@ fn what_is_opened_is_what_was_enriched() {
     assert_eq!(w.incident().summary, "web-2 is down");
     assert_eq!(w.incident().ci, Some(server(SCOPE, "web-2").id));
     let alert = w.live().alerts.values().next().unwrap();
-    assert_eq!((alert.labels.get("desk"), alert.key.dedup_key.as_str()), (Some("vip"), "down/web-1"));
+    assert_eq!((alert.labels.get("desk"), &*alert.key.dedup_key), (Some("vip"), "down/web-1"));
 }
 
 const FULL: &str = "

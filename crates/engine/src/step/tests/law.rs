@@ -128,7 +128,7 @@ impl Alone {
         for (n, op) in ops.iter().enumerate() {
             now = now.plus(op.wait);
             while let Some((due, timer)) = self.state.due.first().copied().filter(|(due, _)| *due <= now) {
-                let timer = self.state.timers[&timer].clone();
+                let timer = self.state.timers.get(&timer).unwrap().clone();
                 self.step(&format!("timer|{}", timer.id), &Input::TimerDue(timer), due);
             }
             match happens(op, n, &self.state, &self.sets, self.active, now) {

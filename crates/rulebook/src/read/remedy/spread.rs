@@ -4,24 +4,24 @@ use super::super::expr::Reader;
 use super::super::fields::{list, text};
 use super::super::yaml::Node;
 use crate::diagnostics::{At, did_you_mean};
-use crate::{Spread, TargetSpec, Verify, Wave};
+use crate::{Spread, TargetSpec, Wave};
 
 const FORM: &str = "write, for example, `spread: [1, 10%, rest]`";
 
-/// Reads `spread`, and asks of its remedy what only a spread needs.
+/// Reads `spread`, and asks of its remedy what only a spread needs; `shown`: it has a `verify.when`.
 pub(super) fn read(
     reader: &mut Reader<'_, '_>,
     node: &Node,
     target: Option<&TargetSpec>,
     verify_at: Option<At>,
-    verify: &Verify,
+    shown: bool,
 ) -> Option<Spread> {
     if matches!(target, Some(TargetSpec::About)) {
         let message = "`spread` is for many targets, and the target is one CI";
         let help = "give a list: `target: = cmdb.dependents(about)`; or take `spread` out";
         reader.report.error(node.at, message, Some(help.to_owned()));
     }
-    if verify.when.is_none() {
+    if !shown {
         let message = "`spread` needs `verify.when`: what a target shows when it is well, before others are touched";
         let help = "write `verify: { when: 'event.type == \"...\" && ...', within: 5m }`";
         reader.report.error(verify_at.unwrap_or(node.at), message, Some(help.to_owned()));

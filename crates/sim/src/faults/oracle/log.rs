@@ -323,7 +323,7 @@ fn open_incidents(world: &World, model: &Model) -> Vec<(&'static str, String)> {
     let all = IncidentFilter { limit: 100_000, ..IncidentFilter::default() };
     let all = world.store.incidents(&all).unwrap_or_default();
     let of = |scope: &str, key: &paramedic_model::AlertKey| -> Key {
-        (scope.to_owned(), key.source.clone(), key.dedup_key.clone())
+        (scope.to_owned(), key.source.to_string(), key.dedup_key.to_string())
     };
     let services = || all.iter().filter(|i| i.rule == "service down");
     let by_person: BTreeSet<Key> = services()

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use paramedic_engine::{Decided, Finished};
+use paramedic_engine::Decided;
 use paramedic_model::{Id, Timestamp};
 use paramedic_rulebook::RuleSet;
 use serde_json::{Map, Value, json};
@@ -37,8 +37,13 @@ impl Comparer {
     }
 
     /// A batch under both sets; `lines` has its events by input id.
-    pub(in super::super) fn take(&mut self, tried: &Finished, other: &Finished, lines: &Lines) {
-        let (mut a, mut b) = (tried.decided.iter().peekable(), other.decided.iter().peekable());
+    pub(in super::super) fn take(
+        &mut self,
+        tried: &[(Arc<str>, Decided)],
+        other: &[(Arc<str>, Decided)],
+        lines: &Lines,
+    ) {
+        let (mut a, mut b) = (tried.iter().peekable(), other.iter().peekable());
         // By time: so that batches do not show.
         loop {
             let first = match (a.peek(), b.peek()) {

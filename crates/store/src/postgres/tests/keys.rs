@@ -18,7 +18,7 @@ fn long_keys_and_nul_come_back_as_they_were() {
     let store = place.open();
     let mut owner = Writer::new(&store);
     let odd = [long("a"), long("b"), "nul \0 and more".to_owned(), "nul ? and more".to_owned()];
-    let key = |text: &String| AlertKey { source: text.clone(), dedup_key: format!("{text}!") };
+    let key = |text: &String| AlertKey { source: text.as_str().into(), dedup_key: format!("{text}!").into() };
     for (n, text) in odd.iter().enumerate() {
         let mut c = owner.changes_in(text);
         let one = Incident { about: Some(text.clone()), scope: text.clone(), ..incident(&n.to_string()) };
