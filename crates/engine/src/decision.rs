@@ -139,6 +139,8 @@ pub enum Step {
     TargetLost {
         /// Which run.
         run: Id,
+        /// Time of the event that shows it.
+        time: Timestamp,
     },
     /// A remedy step cannot be run here.
     RemedySkipped {
@@ -391,7 +393,7 @@ impl Step {
             | Step::RunRejected { run, .. }
             | Step::RunWithdrawn { run, .. }
             | Step::TargetRecovered { run, .. }
-            | Step::TargetLost { run }
+            | Step::TargetLost { run, .. }
             | Step::RunJudged { run, .. } => *run,
             Step::RunReported { report } => report.run,
             Step::CmdbChanged { delta } => delta.cis.first().map_or_else(Id::default, |ci| ci.id),

@@ -228,6 +228,9 @@ pub struct Run {
     /// Of a remedy that spreads over many targets: what its target has shown since it started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Evidence>,
+    /// Of the same: when its target was seen not to be well any more, last. What is older shows nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<Timestamp>,
     /// What evidence says.
     pub verdict: Option<Verdict>,
     /// Who approved, rejected or settled it.

@@ -88,7 +88,8 @@ impl Reading {
             let mut known = self.recipients.clone();
             for (rule, to) in set.rules.iter().flat_map(|rule| rule.tells().map(move |to| (rule, to))) {
                 if known.insert(to.to_owned()) {
-                    let message = format!("rule {} tells {to}, whom `notify` of the configuration does not name", rule.name);
+                    let message =
+                        format!("rule {} tells {to}, whom `notify` of the configuration does not name", rule.name);
                     let all: Vec<&str> = self.recipients.iter().map(String::as_str).collect();
                     let help = format!("it names {}; add {to} there, or `default` for all others", all.join(", "));
                     tell(Gravity::Warning, &rule.place, message, &help);

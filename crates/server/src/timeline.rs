@@ -75,7 +75,7 @@ fn in_words(step: &Step, runs: &[KnownRun]) -> String {
         Step::TargetRecovered { run: id, evidence } => {
             format!("The target of {} is well, by an event of {}", run(id), clock(evidence.time))
         }
-        Step::TargetLost { run: id } => format!("The target of {} is not well any more", run(id)),
+        Step::TargetLost { run: id, .. } => format!("The target of {} is not well any more", run(id)),
         Step::RemedySkipped { index, why, .. } => format!("Remedy {} was skipped: {why}", index + 1),
         Step::RunReleased { run: id, by } => format!("{by} approved {}", run(id)),
         Step::RunRejected { run: id, by, why } => format!("{by} rejected {}: {why}", run(id)),

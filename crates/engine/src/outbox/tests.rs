@@ -68,6 +68,7 @@ fn run() -> Run {
         message: None,
         facts: BTreeMap::new(),
         evidence: None,
+        lost: None,
         verdict: None,
         decided_by: None,
     }

@@ -103,7 +103,9 @@ impl State {
                         return;
                     }
                     i.plan.next = i.plan.next.max(index + 1);
-                    i.plan.ahead.retain(|target| *target != run.target.id);
+                    if matches!(Part::of(&run.step), Some(Part::Remedy(_))) {
+                        i.plan.ahead.retain(|target| *target != run.target.id);
+                    }
                     if run.state != RunState::WouldBe {
                         i.plan.current.push(run.id);
                     }
@@ -113,7 +115,10 @@ impl State {
                 self.incident(*incident, at, |i| i.plan.ahead.clone_from(targets));
             }
             Step::TargetRecovered { run, evidence } => self.run(*run, |r| r.evidence = Some(evidence.clone())),
-            Step::TargetLost { run } => self.run(*run, |r| r.evidence = None),
+            Step::TargetLost { run, time } => self.run(*run, |r| {
+                r.evidence = None;
+                r.lost = Some(*time);
+            }),
             Step::RemedySkipped { incident, index, .. } => {
                 self.incident(*incident, at, |i| i.plan.next = index + 1);
             }
@@ -301,11 +306,13 @@ impl State {
     /// A run that ends leaves its incident's plan, and a remedy that spreads goes no further.
     fn end_run(&mut self, id: Id, at: Timestamp, change: impl FnOnce(&mut Run)) {
         self.run(id, change);
-        if let Some(incident) = self.runs.get(&id).map(|r| r.incident) {
+        if let Some((incident, part)) = self.runs.get(&id).map(|r| (r.incident, Part::of(&r.step))) {
             self.incident(incident, at, |i| {
                 if i.plan.current.contains(&id) {
                     i.plan.current.retain(|run| *run != id);
-                    i.plan.ahead.clear();
+                    if matches!(part, Some(Part::Remedy(_))) {
+                        i.plan.ahead.clear();
+                    }
                 }
             });
         }

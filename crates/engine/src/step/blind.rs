@@ -18,7 +18,10 @@ impl Cx<'_> {
             return false;
         }
         let mut sources = incident.event.iter().map(|e| &*e.source).chain(incident.alerts.iter().map(|a| &*a.source));
-        sources.any(|source| self.is_blind_to(source))
+        // Of a remedy that spreads: who told that a target is well would tell, too, that it is not.
+        let shown = self.state.current_runs(incident).filter_map(|run| run.evidence.as_ref());
+        let mut of_targets = shown.filter_map(|seen| Some(seen.input.split_once('|')?.0));
+        sources.any(|source| self.is_blind_to(source)) || of_targets.any(|source| self.is_blind_to(source))
     }
 
     /// A timer of an incident is due whose judgement rests on what was not heard: with a source of it away, it waits.

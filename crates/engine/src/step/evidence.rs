@@ -118,14 +118,16 @@ impl Cx<'_> {
             }
         }
         self.judge_unearned(id);
+        let after = |r: &Run| r.started_at.is_some_and(|at| evidence.time >= at && evidence.at >= at);
+        let helped = earned.iter().any(after);
         let (code, notes) = match earned.split_first() {
-            Some((first, others)) => {
+            Some((first, others)) if helped => {
                 let more = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
                 let notes =
                     format!("{} on {}{more}, verified by {}", first.playbook, first.target.name, evidence.input);
                 (CloseCode::SolutionProvided, notes)
             }
-            None => {
+            _ => {
                 let notes = format!("the condition ended without a verified remedy ({})", evidence.input);
                 (CloseCode::NoResolutionProvided, notes)
             }

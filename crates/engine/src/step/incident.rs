@@ -357,6 +357,9 @@ impl Cx<'_> {
             return self.plan_next(id);
         }
         for (run, state) in current {
+            if !self.state.incidents.get(&id).is_some_and(|i| i.plan.current.contains(&run)) {
+                continue;
+            }
             match state {
                 RunState::Succeeded => {
                     let timer = TimerKind::VerifyWithin { run }.id(id);

@@ -164,7 +164,7 @@ impl Cx<'_> {
                 }
             }
         }
-        let ahead = targets.split_off(1);
+        let ahead = targets.split_off(targets.len().min(1));
         let target = targets.pop().ok_or("it has no target")?;
         let ordered = Ordered { part: Part::Remedy(index), round: incident.plan.round, playbook, target, parameters };
         Ok((self.new_run(incident, set, rule, ordered, state), ahead))
@@ -202,6 +202,7 @@ impl Cx<'_> {
             message: None,
             facts: BTreeMap::new(),
             evidence: None,
+            lost: None,
             verdict: None,
             decided_by: None,
         }
@@ -269,7 +270,10 @@ impl Cx<'_> {
         if !current.plan.current.contains(&run) || current.evidence.is_some() {
             return;
         }
-        let Some(run) = self.state.runs.get(&run).filter(|run| run.evidence.is_none()).cloned() else { return };
+        let Some(run) = self.state.runs.get(&run).cloned() else { return };
+        if run.evidence.is_some() {
+            return self.well_for_nothing(incident, run.id);
+        }
         if run.state == RunState::Unknown {
             // Nobody knows whether it still acts: nothing else may run on that target.
             let why = "unknown, and no evidence in time";

@@ -22,7 +22,7 @@ impl Cx<'_> {
         let Some(run) = self.state.runs.get(&id).cloned() else { return };
         match run.state {
             RunState::Succeeded => {
-                self.ci_after_run(run.id, None);
+                self.ci_after_run(run.id, run.evidence.is_some().then_some(true));
                 self.on_run_done(&run, true);
             }
             RunState::Failed => {
@@ -107,7 +107,10 @@ impl Cx<'_> {
         if let Some(Part::Undo(_)) = Part::of(&run.step) {
             return self.on_undo_unknown(run);
         }
-        let why = "nobody knows whether the run happened";
+        let why = match self.spreads(run) {
+            true => &*format!("nobody knows whether {} on {} happened", run.playbook, run.target.name),
+            false => "nobody knows whether the run happened",
+        };
         if matches!(Part::of(&run.step), Some(Part::Rollback(_)))
             && !self.escalates_at(incident, EscalateAt::RunUnknown)
         {

@@ -1,9 +1,14 @@
 //! A remedy with many targets: one, then more, then the rest. A wave goes when every target of those before it has shown
 //! that it is well and stayed so; the first that is not ends it, for all that it has not come to.
 
-use paramedic_model::{Evidence, Id, Incident, OnUnknown, OwnedEvent, Part, Run, RunState, Span, TimerKind, Verdict};
+use std::sync::Arc;
+
+use paramedic_model::{
+    Autonomy, Evidence, Id, Incident, OnUnknown, OwnedEvent, Part, Run, RunState, Span, TimerKind, Timestamp, Verdict,
+};
 use paramedic_rulebook::{RemedyStep, RuleIx, RuleSet};
 
+use super::pattern::Which;
 use super::remedy::{self, Ordered};
 use super::{Cx, actor};
 use crate::decision::Step;
@@ -19,7 +24,10 @@ impl Cx<'_> {
             let under_way = incident.is_some_and(|i| i.set == set.digest && i.plan.current.contains(&run.id));
             under_way && run.step == path && run.rule == rule.name && run.rulebook == *book
         };
-        let well = |run: &&Run| run.evidence.is_none() && run.started_at.is_some_and(|at| event.time >= at);
+        let well = |run: &&Run| {
+            let started = run.started_at.is_some_and(|at| event.time >= at);
+            run.evidence.is_none() && started && run.lost.is_none_or(|lost| event.time > lost)
+        };
         let Ok(ci) = self.state.cmdb.identify(&event.ci) else { return };
         let runs = self.state.runs_on.get(&ci.id).into_iter().flatten().filter_map(|id| self.state.runs.get(id));
         let found: Vec<(Id, Id)> = runs.filter(of_step).filter(well).map(|run| (run.id, run.incident)).collect();
@@ -41,10 +49,11 @@ impl Cx<'_> {
         let Ok(ci) = self.state.cmdb.identify(&event.ci).map(|ci| ci.id) else { return };
         let lost = self.state.current_runs(incident).find(|run| run.target.id == ci && seen(run)).map(|run| run.id);
         let Some(run) = lost else { return };
-        self.step(Step::TargetLost { run }, "monitoring", shown(event));
+        self.step(Step::TargetLost { run, time: event.time }, "monitoring", shown(event));
         self.ci_after_run(run, Some(false));
         self.drop_timer(id, &TimerKind::Wave);
-        if !self.state.timers.contains_key(&TimerKind::VerifyWithin { run }.id(id)) {
+        let reported = self.state.runs.get(&run).is_some_and(|run| run.state == RunState::Succeeded);
+        if reported && !self.state.timers.contains_key(&TimerKind::VerifyWithin { run }.id(id)) {
             self.on_not_verified(id, run);
         }
     }
@@ -52,23 +61,53 @@ impl Cx<'_> {
     /// Goes on where every target that was reached is well: after the step's `hold` with the next of them, or with what
     /// that says about the incident.
     pub(super) fn spread_on(&mut self, id: Id) {
-        let Some((_, step)) = self.spread_of(id) else { return };
+        let Some((set, step)) = self.spread_of(id) else { return };
         let Some(incident) = self.state.incidents.get(&id) else { return };
-        if !self.state.current_runs(incident).all(is_well) {
+        let failed = self.remedies_of(incident).next().is_some_and(|run| self.has_failed_elsewhere(run));
+        if failed || !self.remedies_of(incident).all(is_well) {
             return;
         }
         let hold = step.verify.hold;
-        let last =
-            self.state.current_runs(incident).filter_map(|run| run.evidence.as_ref()).map(|seen| seen.time).max();
-        let Some(time) = last else { return };
         if incident.plan.ahead.is_empty() {
-            let all = incident.plan.current.len();
-            self.on_recovery(id, format!("every target is well: {all} of {all}"), time);
+            self.all_are_well(id, set, step.verify.within);
         } else if hold == Span::ZERO {
             self.on_wave_due(id);
         } else if !self.state.timers.contains_key(&TimerKind::Wave.id(id)) {
             self.set_timer(id, TimerKind::Wave, self.now.plus(hold));
         }
+    }
+
+    /// That every target is well is recovery of the incident, unless it was shown before the rule matched last, or rules
+    /// that share the incident have not cleared: then `clear` has what is left of the last target's time.
+    fn all_are_well(&mut self, id: Id, set: Arc<RuleSet>, within: Span) {
+        let Some(incident) = self.state.incidents.get(&id) else { return };
+        let Some((time, last)) = self.shown_last(incident) else { return };
+        if let Some((target, why)) = self.trouble_since(incident) {
+            return self.stop_spread(id, &why, |run| run.target.id != target);
+        }
+        let Some((_, rule)) = self.rule_of(incident) else { return };
+        let which = Which { set, ix: rule.ix, by: incident.by.clone() };
+        let since = self.share_of(incident, &which).map_or(incident.condition_at, |share| share.condition_at);
+        let all = self.remedies_of(incident).count();
+        if time >= since && self.has_cleared(id, &which, "every target is well") {
+            self.on_recovery(id, format!("every target is well: {all} of {all}"), time);
+        } else if !self.state.timers.contains_key(&TimerKind::VerifyWithin { run: last }.id(id)) {
+            self.set_timer(id, TimerKind::VerifyWithin { run: last }, self.now.plus(within));
+        }
+    }
+
+    /// The time of a target that is well is over. Of the one that was well last, with none ahead: that did not help.
+    pub(super) fn well_for_nothing(&mut self, id: Id, run: Id) {
+        let Some(incident) = self.state.incidents.get(&id) else { return };
+        let is_last = self.shown_last(incident).is_some_and(|(_, last)| last == run);
+        if is_last && incident.plan.ahead.is_empty() && self.remedies_of(incident).all(is_well) {
+            self.stop_spread(id, "every target is well, and the incident has not recovered", |_| false);
+        }
+    }
+
+    /// Of the targets under way: which was shown to be well last, and when.
+    fn shown_last(&self, incident: &Incident) -> Option<(Timestamp, Id)> {
+        self.remedies_of(incident).filter_map(|run| Some((run.evidence.as_ref()?.time, run.id))).max()
     }
 
     /// The targets have stayed well: the next wave, if nothing speaks against it.
@@ -78,13 +117,16 @@ impl Cx<'_> {
         // Recovery that is being watched decides first.
         if incident.plan.ahead.is_empty()
             || incident.evidence.is_some()
-            || !self.state.current_runs(incident).all(is_well)
+            || !self.remedies_of(incident).all(is_well)
             || self.waits_for_source(id, TimerKind::Wave)
         {
             return;
         }
         let Some(incident) = self.state.incidents.get(&id) else { return };
-        let wanted = match self.trouble_since(incident) {
+        if let Some((target, why)) = self.trouble_since(incident) {
+            return self.stop_spread(id, &why, |run| run.target.id != target);
+        }
+        let wanted = match self.may_not_go_on(incident) {
             Some(why) => Err(why),
             None => self.is_step_wanted(incident, &set, &step),
         };
@@ -98,18 +140,18 @@ impl Cx<'_> {
                     self.step(Step::RunDecided { run: Box::new(run), index }, &who, reason);
                 }
             }
-            Err(why) => self.stop_spread(id, &why),
+            Err(why) => self.stop_spread(id, &why, |_| true),
         }
     }
 
     /// The runs of the next wave: the playbook, parameters and approval of the first, on other targets.
     fn next_wave(&self, incident: &Incident, set: &RuleSet, step: &RemedyStep) -> Result<Vec<Run>, String> {
         let (_, rule) = self.rule_of(incident).ok_or("its rule is not known any more")?;
-        let first = self.state.current_runs(incident).next().ok_or("its first run is not known any more")?;
+        let first = self.remedies_of(incident).next().ok_or("its first run is not known any more")?;
         let spread = step.spread.as_ref().ok_or("it does not spread")?;
         let playbook =
             set.playbooks.get(&step.playbook).ok_or_else(|| format!("no playbook is named {}", step.playbook))?;
-        let (done, ahead) = (incident.plan.current.len(), &incident.plan.ahead);
+        let (done, ahead) = (self.remedies_of(incident).count(), &incident.plan.ahead);
         let size = spread.reach(done, done + ahead.len()) - done;
         let run = |target: &Id| {
             let ci = self.state.cmdb.get(*target).ok_or_else(|| format!("the CMDB knows no CI {target} any more"))?;
@@ -122,16 +164,29 @@ impl Cx<'_> {
         ahead.iter().take(size).map(run).collect()
     }
 
+    /// The rulebook's autonomy was lowered meanwhile: guards would refuse the wave.
+    fn may_not_go_on(&self, incident: &Incident) -> Option<String> {
+        let active = Arc::clone(self.evaluator(self.state.head.set)?.borrow().set());
+        let Some(book) = active.rulebooks.iter().find(|book| book.name == incident.rulebook) else {
+            return Some(format!("rulebook {} is not active any more", incident.rulebook));
+        };
+        let approved = self.remedies_of(incident).next().is_some_and(|first| first.decided_by.is_some());
+        let enough = if approved { Autonomy::Propose } else { Autonomy::Auto };
+        let autonomy = active.autonomy(book);
+        (autonomy < enough).then(|| format!("{} has autonomy {} now", book.name, autonomy.name()))
+    }
+
     /// Another incident about one of the targets, opened since its run started, speaks against going on.
-    fn trouble_since(&self, incident: &Incident) -> Option<String> {
-        let runs: Vec<&Run> = self.state.current_runs(incident).collect();
+    fn trouble_since(&self, incident: &Incident) -> Option<(Id, String)> {
+        let runs: Vec<&Run> = self.remedies_of(incident).collect();
         let open = self.state.incidents.values().filter(|i| i.id != incident.id && i.state.is_open() && !i.shadow);
         let about = |i: &&Incident| {
             let since = |run: &&Run| run.started_at.is_some_and(|at| i.opened_at >= at);
             runs.iter().filter(|run| Some(run.target.id) == i.ci).any(since)
         };
         let found = open.filter(about).min_by_key(|i| (i.opened_at, i.id))?;
-        Some(format!("{} was opened for {} meanwhile", found.rule, found.about.as_deref().unwrap_or_default()))
+        let about = found.about.as_deref().unwrap_or_default();
+        Some((found.ci?, format!("{} was opened for {about} meanwhile", found.rule)))
     }
 
     /// Recovery of the incident did not stay. A spread under way goes on; one that has come to its end did not help.
@@ -140,21 +195,29 @@ impl Cx<'_> {
             return;
         }
         let Some(incident) = self.state.incidents.get(&id) else { return };
-        if incident.plan.ahead.is_empty() && self.state.current_runs(incident).all(is_well) {
-            self.stop_spread(id, "every target was well, and the condition came back");
+        let failed = self.remedies_of(incident).find(|run| self.has_failed_elsewhere(run)).map(|run| run.id);
+        if let Some(run) = failed {
+            return self.after_failure(id, run);
+        }
+        if incident.plan.ahead.is_empty() && self.remedies_of(incident).all(is_well) {
+            self.stop_spread(id, "every target was well, and the condition came back", |_| false);
         } else {
             self.spread_on(id);
         }
     }
 
-    /// It goes no further, and was not verified.
-    fn stop_spread(&mut self, id: Id, why: &str) {
-        let current = self.state.incidents.get(&id).map(|i| i.plan.current.clone()).unwrap_or_default();
-        for run in &current {
-            self.step(Step::RunJudged { run: *run, verdict: Verdict::NotVerified }, "engine", why);
+    /// It goes no further. Of its targets those are verified that are well, and of which nothing else says that the remedy
+    /// did not help.
+    fn stop_spread(&mut self, id: Id, why: &str, helped: impl Fn(&Run) -> bool) {
+        let Some(incident) = self.state.incidents.get(&id) else { return };
+        let current: Vec<Run> = self.remedies_of(incident).cloned().collect();
+        for run in current.iter().filter(|run| !run.state.in_flight()) {
+            let is_verified = run.evidence.is_some() && helped(run);
+            let verdict = if is_verified { Verdict::Verified } else { Verdict::NotVerified };
+            self.step(Step::RunJudged { run: run.id, verdict }, "engine", why);
         }
         if let Some(last) = current.last() {
-            self.after_failure(id, *last);
+            self.after_failure(id, last.id);
         }
     }
 
@@ -169,7 +232,7 @@ impl Cx<'_> {
             self.withdraw(run.id, &format!("{} on {} was not verified", failed.playbook, failed.target.name));
         }
         let left = others(self);
-        if left.iter().any(|run| run.state.in_flight()) {
+        if self.spreads(failed) && self.all_of_step(failed).iter().any(|run| run.state.in_flight()) {
             return true;
         }
         for run in left {
@@ -180,7 +243,10 @@ impl Cx<'_> {
             self.drop_timer(id, &TimerKind::VerifyWithin { run: run.id });
             self.step(Step::RunJudged { run: run.id, verdict }, "engine", reason);
         }
-        self.drop_timer(id, &TimerKind::Wave);
+        // A later remedy may spread meanwhile: its timer stays.
+        if self.spread_of(id).is_none() {
+            self.drop_timer(id, &TimerKind::Wave);
+        }
         false
     }
 
@@ -210,7 +276,9 @@ impl Cx<'_> {
     /// Whether no other run of the same step is in that state: of a wave that is refused, or about which nobody knows,
     /// people are told once.
     pub(super) fn is_first_such(&self, run: &Run) -> bool {
-        !self.all_of_step(run).iter().any(|other| other.id != run.id && other.state == run.state)
+        let of_wave =
+            |other: &Run| other.id != run.id && other.state == run.state && other.decided_at == run.decided_at;
+        remedy::index(&run.step).is_none() || !self.all_of_step(run).iter().any(of_wave)
     }
 
     /// Whether a remedy that spreads has failed on another target, while this run was under way.
@@ -219,10 +287,15 @@ impl Cx<'_> {
         self.all_of_step(run).iter().any(|other| !incident.plan.current.contains(&other.id))
     }
 
+    /// The runs of the remedy itself that an incident has under way, without what takes earlier ones back.
+    fn remedies_of(&self, incident: &Incident) -> impl Iterator<Item = &Run> {
+        self.state.current_runs(incident).filter(|run| remedy::index(&run.step).is_some())
+    }
+
     /// The set and the step of the spread that an incident has under way.
-    fn spread_of(&self, id: Id) -> Option<(std::sync::Arc<RuleSet>, RemedyStep)> {
+    fn spread_of(&self, id: Id) -> Option<(Arc<RuleSet>, RemedyStep)> {
         let incident = self.state.incidents.get(&id).filter(|i| i.state.is_open())?;
-        let run = self.state.current_runs(incident).next()?;
+        let run = self.remedies_of(incident).next()?;
         let (set, rule) = self.rule_of(incident)?;
         let step = rule.remedy.get(remedy::index(&run.step)?)?.clone();
         step.spread.is_some().then_some((set, step))

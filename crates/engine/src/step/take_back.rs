@@ -21,7 +21,11 @@ impl Cx<'_> {
         }
         for run in self.all_of_step(&run) {
             if let Err(why) = self.roll_back(&run) {
-                return self.stop_remedies(id, "rollback", &why);
+                let about = match self.spreads(&run) {
+                    true => format!("rollback/not/{}", run.target.id),
+                    false => "rollback".to_owned(),
+                };
+                return self.stop_remedies(id, &about, &why);
             }
         }
         self.plan_next(id);
@@ -29,10 +33,9 @@ impl Cx<'_> {
 
     /// What left after it was withdrawn, because its remedy had failed on another target, is rolled back like that.
     pub(super) fn on_late_run(&mut self, run: &Run) {
-        if self.step_of(run).is_some_and(|step| step.spread.is_some())
-            && let Err(why) = self.roll_back(run)
-        {
-            self.stop_remedies(run.incident, &format!("rollback/late/{}", run.target.id), &why);
+        let round = self.state.incidents.get(&run.incident).map(|i| i.plan.round);
+        if round == Some(run.round) && self.step_of(run).is_some_and(|step| step.spread.is_some()) {
+            self.after_failure(run.incident, run.id);
         }
     }
 
@@ -110,6 +113,9 @@ impl Cx<'_> {
         let parameters = playbook.bind(&parameters.collect()).map_err(|e| e.to_string())?;
         let ordered = Ordered { part, round: of.round, playbook, target: of.target.clone(), parameters };
         let run = self.new_run(incident, &set, &rule, ordered, RunState::Pending);
+        if self.state.runs.contains_key(&run.id) {
+            return Ok(());
+        }
         let run = Run { decided_by: of.decided_by.clone(), ..run };
         let reason = format!("{} on {}: {reason}", run.playbook, run.target.name);
         self.step(Step::RunDecided { run: Box::new(run), index: part.index() }, &actor(&set, &rule), reason);

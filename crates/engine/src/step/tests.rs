@@ -23,6 +23,7 @@ mod schedules;
 mod settles;
 mod shares;
 mod sources;
+mod spread_ends;
 mod spreads;
 mod suppressions;
 mod take_backs;

@@ -278,6 +278,7 @@ pub fn run(step: &str, state: RunState) -> Run {
         message: None,
         facts: BTreeMap::new(),
         evidence: None,
+        lost: None,
         verdict: None,
         decided_by: None,
     }

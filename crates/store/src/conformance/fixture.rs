@@ -100,6 +100,7 @@ pub(crate) fn run(name: &str, incident: &Incident) -> Run {
         message: Some("ok".into()),
         facts: BTreeMap::from([("freed".into(), json!({"gib": 1.1, "files": [1, 2.0, 1e300]}))]),
         evidence: Some(Evidence { input: "zabbix/78".into(), at: at(14), time: at(12) }),
+        lost: Some(at(13)),
         verdict: Some(Verdict::Ambiguous),
         decided_by: Some("bob".into()),
     }

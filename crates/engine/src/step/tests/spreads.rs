@@ -5,11 +5,11 @@ use paramedic_model::{CloseCode, CmdbDelta, InboxBody, IncidentState as S, Opera
 use super::rules::set;
 use super::world::{SCOPE, World, disk, firing, resolved, server};
 
-const HOSTS: [&str; 12] =
+pub(super) const HOSTS: [&str; 12] =
     ["h-01", "h-02", "h-03", "h-04", "h-05", "h-06", "h-07", "h-08", "h-09", "h-10", "h-11", "h-12"];
 
 /// A pool is down; its hosts are treated in waves of 1, 2 (a tenth of 12) and 9. A host is well when its disk says 10.
-fn rules(more: &str) -> String {
+pub(super) fn rules(more: &str) -> String {
     let hosts = HOSTS.map(|host| format!("\"{host}\"")).join(", ");
     format!(
         "
@@ -34,7 +34,7 @@ fn rules(more: &str) -> String {
     )
 }
 
-fn of(autonomy: &str, more: &str) -> World {
+pub(super) fn of(autonomy: &str, more: &str) -> World {
     let mut w = World::new(set(autonomy, &rules(more)));
     let cis = HOSTS.map(|name| server(SCOPE, name)).to_vec();
     w.inbox(InboxBody::Cmdb(CmdbDelta { by: "test".into(), cis, relations: vec![] }));
@@ -42,37 +42,37 @@ fn of(autonomy: &str, more: &str) -> World {
     w
 }
 
-fn spreading() -> World {
+pub(super) fn spreading() -> World {
     of("auto", "rollback: reboot")
 }
 
 /// Playbook, target and state, in the order of targets.
-fn runs(w: &World) -> Vec<String> {
+pub(super) fn runs(w: &World) -> Vec<String> {
     let mut runs: Vec<_> = w.store.scopes[SCOPE].runs.values().collect();
     runs.sort_by_key(|r| (r.playbook.clone(), r.target.name.clone()));
     runs.iter().map(|r| format!("{} {} {}", r.playbook, r.target.name, r.state.name())).collect()
 }
 
-fn count(w: &World, playbook: &str, state: R) -> usize {
+pub(super) fn count(w: &World, playbook: &str, state: R) -> usize {
     let all = w.store.scopes[SCOPE].runs.values();
     all.filter(|r| r.playbook == playbook && r.state == state).count()
 }
 
 /// These targets' runs leave and succeed.
-fn succeed(w: &mut World, targets: &[&'static str]) {
+pub(super) fn succeed(w: &mut World, targets: &[&'static str]) {
     for target in targets {
         w.report_of(target, R::Started).report_of(target, R::Succeeded);
     }
 }
 
-fn well(w: &mut World, targets: &[&'static str]) {
+pub(super) fn well(w: &mut World, targets: &[&'static str]) {
     for target in targets {
         w.event(disk(target, 10));
     }
 }
 
 /// The first wave at 1m, well at once; the second is decided at 2m.
-fn second_wave() -> World {
+pub(super) fn second_wave() -> World {
     let mut w = spreading();
     w.at("1m");
     succeed(&mut w, &HOSTS[..1]);
@@ -180,7 +180,7 @@ fn of_a_target_nobody_knows_about_blocks_the_rest() {
     w.report_of("h-03", R::Started).report_of("h-03", R::Unknown);
     well(&mut w, &HOSTS[1..3]);
     w.at("3h");
-    assert_eq!((w.runs().len(), w.pages()), (3, vec!["team: nobody knows whether the run happened".to_owned()]));
+    assert_eq!((w.runs().len(), w.pages()), (3, vec!["team: nobody knows whether clean on h-03 happened".to_owned()]));
     w.report_of("h-03", R::Succeeded).at("3h 1m");
     assert_eq!(count(&w, "clean", R::Pending), 9);
 }

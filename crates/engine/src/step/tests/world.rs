@@ -362,6 +362,10 @@ impl World {
         self.store.scopes[SCOPE].outbox.len()
     }
 
+    pub(super) fn now(&self) -> Timestamp {
+        self.now
+    }
+
     /// The last rows of history.
     pub(super) fn last_rows(&self, n: usize) -> Vec<HistoryRow> {
         let history = &self.store.scopes[SCOPE].history;
@@ -455,6 +459,16 @@ impl E {
     pub(super) fn id(mut self, id: &'static str) -> Self {
         self.event.id = Some(id.into());
         self.has_id = true;
+        self
+    }
+
+    pub(super) fn type_(mut self, type_: &'static str) -> Self {
+        self.event.type_ = type_.into();
+        self
+    }
+
+    pub(super) fn source(mut self, source: &'static str) -> Self {
+        self.event.source = source.into();
         self
     }
 
