@@ -178,7 +178,8 @@ pub(super) fn leaves(world: &mut World, row: &OutboxRow, key: Id, body: &str) {
         let Some(rule) = set.as_ref().and_then(|s| s.find(&run.rulebook, &run.rule)) else {
             return world.wrong("I10 nothing leaves without its rule", format!("{} of {}", run.rule, run.rulebook));
         };
-        let asks = rule.remedy.iter().any(|r| r.playbook == run.playbook);
+        let asks =
+            rule.remedy.iter().any(|r| r.playbook == run.playbook || r.rollback.as_deref() == Some(&run.playbook));
         if !asks || (run.rulebook == "memory" && run.decided_by.is_none()) {
             world.wrong("I10 nothing leaves without its rule and approval", format!("{} {key}", run.playbook));
         }

@@ -52,8 +52,9 @@ rules:
     remedy:
       - playbook: restart
         target: '= [about.name] + cmdb.by_class("server").map(|ci| ci.name)'
-        spread: [1, rest]
-        verify: { within: 15s, when: 'event.type == "stuck" && event.value < 1 || event.type == "disk"' }
+        spread: [1, 1, rest]
+        verify: { within: 15s, hold: 2s, when: 'event.type == "stuck" && event.value < 1 || event.type == "disk"' }
+        rollback: grow
     escalate:
       - { at: remedies_failed, to: oncall }
       - { at: run_unknown, to: oncall }

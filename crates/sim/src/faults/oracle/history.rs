@@ -20,6 +20,7 @@ pub(super) fn check(world: &mut World) {
         let rows = world.store.history_of_scope(&scope, 1, 1_000_000).unwrap_or_default();
         scope_history(&scope, &rows, &mut wrong);
         emits(world, &rows, &mut wrong);
+        runs(&rows, &mut wrong);
     }
     wrong.into_iter().for_each(|(oracle, what)| world.wrong(oracle, what));
 }
@@ -37,6 +38,17 @@ fn emits(world: &World, rows: &[HistoryRow], wrong: &mut Vec<(&'static str, Stri
         }
         if !world.store.outbox_of(id).is_ok_and(|found| found.is_some()) {
             wrong.push(("an event that is decided is in the outbox", id.to_string()));
+        }
+    }
+}
+
+/// Each run is decided once: doing it again on purpose is another decision, with another key.
+fn runs(rows: &[HistoryRow], wrong: &mut Vec<(&'static str, String)>) {
+    let mut known = BTreeSet::new();
+    for row in rows.iter().filter(|row| row.step == "run_decided") {
+        let id = row.data.get("run").and_then(|run| run.get("id")).and_then(|id| id.as_str()).unwrap_or_default();
+        if !known.insert(id) {
+            wrong.push(("I8 a run is decided once", format!("{id}, again by {}: {}", row.input, row.reason)));
         }
     }
 }
