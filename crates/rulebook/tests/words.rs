@@ -335,6 +335,47 @@ fn a_value_that_is_put_in_nowhere_is_told() {
 }
 
 #[test]
+fn numbers_of_a_ci_do_not_compare_with_texts() {
+    for (only_if, why) in [
+        ("about.operational_status == \"operational\"", "1 operational, 2 non-operational"),
+        ("about.criticality == \"high\"", "1 the most critical"),
+    ] {
+        let text = shown(&load_with(
+            &format!("when: event.type == \"x\"\nonly_if: {only_if}\nnotify: {{ to: a, summary: s }}"),
+            None,
+        ));
+        assert!(text.contains("is a number") && text.contains(why), "{only_if}\n{text}");
+    }
+    rule(
+        "when: event.type == \"x\"\nonly_if: about.operational_status == 1 && event.labels.criticality == \"b\" && about.attributes.criticality == \"a\"\nnotify: { to: a, summary: s }",
+    );
+}
+
+#[test]
+fn what_only_follows_from_another_mistake_is_not_told() {
+    let errors = |playbooks: &str, site: &str| {
+        let rule = "when: event.type == \"x\" && event.value > threshold(\"warm\")\nincident: { summary: s }\n\
+                    remedy: [ { playbook: block, with: { ip: x } } ]";
+        let files = [("r.yaml", book(rule)), ("playbooks.yaml", playbooks.to_owned()), ("site.yaml", site.to_owned())];
+        let loaded = load_all_words(&files.map(|(path, text)| (path.to_owned(), text)).into());
+        let errors = loaded.diagnostics.iter().filter(|d| d.is_error());
+        errors.map(|d| format!("{}:{}", d.place.file, d.place.line)).collect::<Vec<_>>()
+    };
+    let well = "thresholds: { warm: { attribute: max, default: 27 } }";
+    assert_eq!(errors(PLAYBOOKS, well), [""; 0]);
+    for (right, wrong) in [
+        ("runner: http, url: http://h/block", "runner: ansible, url: http://h/block"),
+        ("timeout: 1m, effect: idempotent, parameters: { ip", "timeout: 60, effect: idempotent, parameters: { ip"),
+        ("effect: idempotent", "effect: safe"),
+        ("url: http://h/block", "url: h/block"),
+        ("ip: { type: string }", "ip: { type: text }"),
+    ] {
+        assert_eq!(errors(&PLAYBOOKS.replacen(right, wrong, 1), well), ["playbooks.yaml:2"], "{wrong}");
+    }
+    assert_eq!(errors(PLAYBOOKS, "thresholds: { warm: { attribute: max } }"), ["site.yaml:1"]);
+}
+
+#[test]
 fn a_spread_begins_with_one_and_ends_with_the_rest() {
     let with = |target: &str, verify: &str, spread: &str| {
         load_with(

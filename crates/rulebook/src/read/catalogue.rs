@@ -56,6 +56,8 @@ pub(crate) fn read(node: &Node, playbooks: &mut BTreeMap<String, Playbook>, repo
     }
 }
 
+/// What is wrong with it is reported, so that no set comes of it; it is there all the same, so that rules are not told of
+/// what only follows from that.
 fn read_one(node: &Node, key: Option<&str>, report: &mut Report<'_>) -> Option<Playbook> {
     let fields = Fields::open(node, "a playbook", &KEYS, report)?;
     let name = fields.text("name", report).or_else(|| key.map(str::to_owned));
@@ -83,12 +85,12 @@ fn read_one(node: &Node, key: Option<&str>, report: &mut Report<'_>) -> Option<P
     Some(Playbook {
         name: name?,
         description: fields.text("description", report),
-        runner: runner?.to_owned(),
-        url: url?,
+        runner: runner.unwrap_or_default().to_owned(),
+        url: url.unwrap_or_default(),
         token,
         parameters,
-        timeout: timeout?,
-        effect: effect?,
+        timeout: timeout.unwrap_or_default(),
+        effect: effect.unwrap_or(Effect::ReadOnly),
         on_unknown,
         result: result.unwrap_or_default(),
     })
@@ -135,9 +137,12 @@ fn parameters(node: &Node, report: &mut Report<'_>) -> BTreeMap<String, Paramete
 fn parameter(name: &str, node: &Node, report: &mut Report<'_>) -> Option<Parameter> {
     const KEYS: [&str; 5] = ["type", "required", "default", "enum", "max_length"];
     let fields = Fields::open(node, "a parameter", &KEYS, report)?;
-    let type_ =
-        fields.must("type", "string, integer, number or boolean", report).and_then(|n| word(n, &TYPES, report))?;
+    let type_ = fields.must("type", "string, integer, number or boolean", report).and_then(|n| word(n, &TYPES, report));
     let required = fields.get("required", report).and_then(|n| word(n, &BOOLEANS, report)).unwrap_or_default();
+    let Some(type_) = type_ else {
+        let any = ParameterType::String;
+        return Some(Parameter { type_: any, required, default: None, one_of: None, max_length: None });
+    };
     let max_length = fields.get("max_length", report).and_then(|n| {
         let parsed = text(n, report)?.parse::<usize>().ok();
         if parsed.is_none() {

@@ -108,9 +108,9 @@ fn thresholds(reader: &mut Reader<'_, '_>, node: &Node) -> BTreeMap<String, Thre
             }
             number
         });
-        if let (Some(attribute), Some(default)) = (attribute, default) {
-            found.insert(key.name.clone(), Threshold { attribute: attribute.trim().to_owned(), default });
-        }
+        // One that is broken was reported; rules are not told, too, that there is none.
+        let (attribute, default) = (attribute.unwrap_or_default(), default.unwrap_or_else(|| 0.into()));
+        found.insert(key.name.clone(), Threshold { attribute: attribute.trim().to_owned(), default });
     }
     found
 }

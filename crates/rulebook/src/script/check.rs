@@ -233,6 +233,22 @@ fn compare(op: Op, a: &Expr, b: &Expr, pos: Position, found: &mut Vec<Finding>) 
     let (ka, kb) = (known(a), known(b));
     let (left, right) = (show(a), show(b));
     let sign = op.sign();
+    for (side, other) in [(&left, kb.ty), (&right, ka.ty)] {
+        // A field of a CI, and no label or attribute of that name.
+        let is_field = |name: &str| {
+            let of = side.strip_suffix(name).filter(|_| other == Ty::Text);
+            of.is_some_and(|of| !["labels", "annotations", "attributes"].iter().any(|texts| of.ends_with(texts)))
+        };
+        if is_field(".operational_status") {
+            let help = "1 operational, 2 non-operational, 3 repair in progress, 4 DR standby, 5 ready, 6 retired";
+            let message = format!("`{side}` is a number: compared with a text this is never true");
+            return found.push(Finding::error(pos, message, Some(help.to_owned())));
+        }
+        if is_field(".criticality") {
+            let message = format!("`{side}` is a number, 1 the most critical: compared with a text this is never true");
+            return found.push(Finding::error(pos, message, Some(format!("write, for example, `{side} <= 2`"))));
+        }
+    }
     match (ka.ty, kb.ty) {
         (Ty::Unit, _) | (_, Ty::Unit) => {
             let other = if ka.ty == Ty::Unit { right } else { left };
