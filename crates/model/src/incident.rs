@@ -211,7 +211,7 @@ pub struct Plan {
     pub next: usize,
     /// The runs that are proposed, under way, or being verified, in the order in which they were decided: several only of
     /// a remedy that spreads over many targets.
-    #[serde(deserialize_with = "one_or_more")]
+    #[serde(serialize_with = "none_one_or_more", deserialize_with = "one_or_more")]
     pub current: Vec<Id>,
     /// Of such a remedy: the targets to which it has not come yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -228,7 +228,15 @@ impl Plan {
     }
 }
 
-/// A store of before remedies could spread has one run, or none.
+/// As before remedies could spread where there is one run, or none: digests of decisions stay what they were.
+fn none_one_or_more<S: serde::Serializer>(runs: &[Id], to: S) -> Result<S::Ok, S::Error> {
+    match runs {
+        [] | [_] => runs.first().serialize(to),
+        more => more.serialize(to),
+    }
+}
+
+/// What [`none_one_or_more`] has written.
 fn one_or_more<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<Id>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
