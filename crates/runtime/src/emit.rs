@@ -38,8 +38,8 @@ const ALIASES: [&str; 4] = ["request.required.acks", "retries", "queue.buffering
 /// A record that is under way is answered by then, or nobody knows.
 const ANSWERS_AT_LAST: Duration = Duration::from_secs(7);
 
-/// The sources of a configuration, and the topics that they read. Nothing is sent there: it could feed the rule that
-/// sends it.
+/// What rules must go with of a configuration: its sources, the topics that they read, and whom it names to be told.
+/// Nothing is sent to such a topic: it could feed the rule that sends it.
 #[derive(Clone, Debug, Default)]
 pub struct Reading {
     /// The source, by topic.

@@ -1,7 +1,7 @@
 //! Remedies that wait for a person: who is asked, and what follows when nobody answers.
 
 use paramedic_model::{Id, Page, RunState, TimerKind};
-use paramedic_rulebook::{Approve, EscalateAt, Otherwise};
+use paramedic_rulebook::{Approve, EscalateAt, Otherwise, Spread};
 
 use super::{Cx, actor};
 use crate::decision::Step;
@@ -11,7 +11,7 @@ impl Cx<'_> {
     pub(super) fn ask_for_approval(&mut self, run: Id, index: usize) {
         let Some((incident, approve)) = self.approve_of(run) else { return };
         let Some((run, of)) = self.state.runs.get(&run).zip(self.state.incidents.get(&incident)) else { return };
-        let then = super::remedy::and_then_on(of.plan.ahead.len());
+        let then = Spread::and_then_on(of.plan.ahead.len());
         let reason = format!("may {} run on {}{then}? `paramedic approve {}`", run.playbook, run.target.name, run.id);
         let page = self.new_page(of, format!("approve/{index}"), &approve.by, &reason);
         let who = self.rule_of(of).map_or_else(|| "engine".to_owned(), |(set, rule)| actor(&set, &rule));

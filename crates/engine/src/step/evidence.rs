@@ -144,7 +144,7 @@ impl Cx<'_> {
             self.step(
                 Step::RunJudged { run, verdict: Verdict::Ambiguous },
                 "monitoring",
-                "recovery was seen, but not after this run had started",
+                "recovery was seen, and this run did not earn it: it failed, or had not started before",
             );
         }
     }

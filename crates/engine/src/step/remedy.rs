@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use paramedic_model::{
     Autonomy, Ci, Id, Incident, IncidentMove, IncidentState, Part, Playbook, Run, RunState, Target, TimerKind, Verdict,
 };
-use paramedic_rulebook::{Ctx, EscalateAt, Field, RemedyStep, Rule, RuleSet, TargetSpec, cis_of};
+use paramedic_rulebook::{Ctx, EscalateAt, Field, RemedyStep, Rule, RuleSet, Spread, TargetSpec, cis_of};
 use serde_json::Value;
 
 use super::{Cx, actor};
@@ -111,7 +111,7 @@ impl Cx<'_> {
 
     fn decide_run(&mut self, run: Run, ahead: &[Target], index: usize, who: &str) {
         let (incident, state, id) = (run.incident, run.state, run.id);
-        let then = and_then_on(ahead.len());
+        let then = Spread::and_then_on(ahead.len());
         let reason = match state {
             RunState::WouldBe => format!("would run {} on {}{then}", run.playbook, run.target.name),
             RunState::Proposed => format!("proposes {} on {}{then}", run.playbook, run.target.name),
@@ -211,20 +211,13 @@ impl Cx<'_> {
     /// From the CMDB, by exact id or name: one, or those of a spread. An empty or unresolvable target selects nothing and
     /// is an error; so are more than a spread may have.
     fn targets_of(&self, incident: &Incident, set: &RuleSet, step: &RemedyStep) -> Result<Vec<Target>, String> {
-        let names = match (&step.target, &step.spread) {
-            (TargetSpec::About, _) => {
-                let ci = incident.ci.and_then(|id| self.state.cmdb.get(id)).ok_or_else(|| {
-                    format!("the CMDB knows no CI {:?} to act on", incident.about.as_deref().unwrap_or_default())
-                })?;
-                return Ok(vec![target(ci)]);
-            }
-            (TargetSpec::Computed(expr), None) => {
-                vec![self.with_event(incident, set, |evaluator, ctx| evaluator.target(*expr, ctx))?]
-            }
-            (TargetSpec::Computed(expr), Some(_)) => {
-                self.with_event(incident, set, |evaluator, ctx| evaluator.targets(*expr, ctx))?
-            }
+        let TargetSpec::Computed(expr) = step.target else {
+            let ci = incident.ci.and_then(|id| self.state.cmdb.get(id)).ok_or_else(|| {
+                format!("the CMDB knows no CI {:?} to act on", incident.about.as_deref().unwrap_or_default())
+            })?;
+            return Ok(vec![target(ci)]);
         };
+        let names = self.with_event(incident, set, |evaluator, ctx| evaluator.targets_of(step, expr, ctx))?;
         Ok(cis_of(&self.state.cmdb, &names)?.into_iter().map(target).collect())
     }
 
@@ -298,9 +291,4 @@ impl Cx<'_> {
 /// A CI as the target of a run.
 pub(super) fn target(ci: &Ci) -> Target {
     Target { id: ci.id, name: ci.name.clone(), class: ci.class.clone(), environment: ci.environment.clone() }
-}
-
-/// For people: that it does not end with one target.
-pub(super) fn and_then_on(ahead: usize) -> String {
-    if ahead == 0 { String::new() } else { format!(", and when it is well there on {ahead} more") }
 }

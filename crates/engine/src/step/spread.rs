@@ -1,6 +1,7 @@
 //! A remedy with many targets: one, then more, then the rest. A wave goes when every target of those before it has shown
 //! that it is well and stayed so; the first that is not ends it, for all that it has not come to.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use paramedic_model::{
@@ -31,9 +32,10 @@ impl Cx<'_> {
         let Ok(ci) = self.state.cmdb.identify(&event.ci) else { return };
         let runs = self.state.runs_on.get(&ci.id).into_iter().flatten().filter_map(|id| self.state.runs.get(id));
         let found: Vec<(Id, Id)> = runs.filter(of_step).filter(well).map(|run| (run.id, run.incident)).collect();
+        let reason = format!("{}: {}", ci.name, shown(event));
         for (run, incident) in found {
             let evidence = Evidence { input: self.input.to_string(), at: self.now, time: event.time };
-            self.step(Step::TargetRecovered { run, evidence }, "monitoring", shown(event));
+            self.step(Step::TargetRecovered { run, evidence }, "monitoring", reason.clone());
             self.ci_after_run(run, Some(true));
             self.spread_on(incident);
         }
@@ -46,10 +48,11 @@ impl Cx<'_> {
         if !self.state.current_runs(incident).any(|run| seen(&run)) {
             return;
         }
-        let Ok(ci) = self.state.cmdb.identify(&event.ci).map(|ci| ci.id) else { return };
-        let lost = self.state.current_runs(incident).find(|run| run.target.id == ci && seen(run)).map(|run| run.id);
+        let Ok(ci) = self.state.cmdb.identify(&event.ci) else { return };
+        let lost = self.state.current_runs(incident).find(|run| run.target.id == ci.id && seen(run)).map(|run| run.id);
         let Some(run) = lost else { return };
-        self.step(Step::TargetLost { run, time: event.time }, "monitoring", shown(event));
+        let reason = format!("{}: {}", ci.name, shown(event));
+        self.step(Step::TargetLost { run, time: event.time }, "monitoring", reason);
         self.ci_after_run(run, Some(false));
         self.drop_timer(id, &TimerKind::Wave);
         let reported = self.state.runs.get(&run).is_some_and(|run| run.state == RunState::Succeeded);
@@ -178,12 +181,10 @@ impl Cx<'_> {
 
     /// Another incident about one of the targets, opened since its run started, speaks against going on.
     fn trouble_since(&self, incident: &Incident) -> Option<(Id, String)> {
-        let runs: Vec<&Run> = self.remedies_of(incident).collect();
+        let started: BTreeMap<Id, Timestamp> =
+            self.remedies_of(incident).filter_map(|run| Some((run.target.id, run.started_at?))).collect();
         let open = self.state.incidents.values().filter(|i| i.id != incident.id && i.state.is_open() && !i.shadow);
-        let about = |i: &&Incident| {
-            let since = |run: &&Run| run.started_at.is_some_and(|at| i.opened_at >= at);
-            runs.iter().filter(|run| Some(run.target.id) == i.ci).any(since)
-        };
+        let about = |i: &&Incident| i.ci.and_then(|ci| started.get(&ci)).is_some_and(|at| i.opened_at >= *at);
         let found = open.filter(about).min_by_key(|i| (i.opened_at, i.id))?;
         let about = found.about.as_deref().unwrap_or_default();
         Some((found.ci?, format!("{} was opened for {about} meanwhile", found.rule)))

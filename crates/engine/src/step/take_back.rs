@@ -19,8 +19,9 @@ impl Cx<'_> {
         if self.ends_later(id, &run) {
             return;
         }
-        for run in self.all_of_step(&run) {
-            if let Err(why) = self.roll_back(&run) {
+        for left in self.all_of_step(&run) {
+            if let Err(why) = self.roll_back(&left) {
+                // Of a spread that may be found again, with each run that says late that it had left.
                 let about = match self.spreads(&run) {
                     true => format!("rollback/not/{}", run.target.id),
                     false => "rollback".to_owned(),
@@ -34,7 +35,7 @@ impl Cx<'_> {
     /// What left after it was withdrawn, because its remedy had failed on another target, is rolled back like that.
     pub(super) fn on_late_run(&mut self, run: &Run) {
         let round = self.state.incidents.get(&run.incident).map(|i| i.plan.round);
-        if round == Some(run.round) && self.step_of(run).is_some_and(|step| step.spread.is_some()) {
+        if round == Some(run.round) && self.spreads(run) {
             self.after_failure(run.incident, run.id);
         }
     }
@@ -91,7 +92,7 @@ impl Cx<'_> {
         }
     }
 
-    pub(super) fn step_of(&self, run: &Run) -> Option<RemedyStep> {
+    fn step_of(&self, run: &Run) -> Option<RemedyStep> {
         let (_, rule) = self.rule_of(self.state.incidents.get(&run.incident)?)?;
         rule.remedy.get(super::remedy::index(&run.step)?).cloned()
     }

@@ -9,7 +9,7 @@ use super::{Compiled, Evaluator, visible};
 use crate::script::json::{from_json, to_json};
 use crate::script::objects::CiObject;
 use crate::script::runtime::{Lazy, Named};
-use crate::{Ctx, EvalError, ExprIx};
+use crate::{Ctx, EvalError, ExprIx, RemedyStep};
 
 impl Evaluator {
     /// A target: the name or id of a CI, to be looked up exactly.
@@ -24,6 +24,17 @@ impl Evaluator {
                 let why = format!("`{}` gave {} CIs; expected one", self.text_of(expr), others + 1);
                 Err(self.unusable(expr, "target", why))
             }
+        }
+    }
+
+    /// The targets of a remedy whose target is computed so: one, or those of a spread.
+    ///
+    /// # Errors
+    /// As [`Evaluator::target`] and [`Evaluator::targets`].
+    pub fn targets_of(&mut self, step: &RemedyStep, expr: ExprIx, ctx: &Ctx<'_>) -> Result<Vec<String>, EvalError> {
+        match step.spread {
+            Some(_) => self.targets(expr, ctx),
+            None => self.target(expr, ctx).map(|name| vec![name]),
         }
     }
 
@@ -69,7 +80,7 @@ fn of_script(value: &Dynamic) -> Result<Option<Vec<String>>, String> {
             let cis: Option<Vec<CiObject>> = items.iter().map(|item| item.clone().try_cast()).collect();
             match cis {
                 Some(mut cis) => {
-                    cis.sort_by_cached_key(|ci| (ci.name().to_owned(), ci.id));
+                    cis.sort_by_cached_key(|ci| (ci.name(), ci.id));
                     Ok(Some(cis.iter().map(|ci| ci.id.to_string()).collect()))
                 }
                 None => items.iter().map(name).collect::<Result<_, _>>().map(Some),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use paramedic_model::{Ci, Cmdb, OwnedEvent, Timestamp};
 
-use crate::{Ctx, Evaluator, Pattern, RemedyStep, Rule, TargetSpec, about_of, cis_of};
+use crate::{Ctx, Evaluator, Pattern, RemedyStep, Rule, Spread, TargetSpec, about_of, cis_of};
 
 /// The CMDB of the scope that events are in.
 pub(super) struct Known {
@@ -80,20 +80,16 @@ fn outcome(evaluator: &mut Evaluator, rule: &Rule, step: &RemedyStep, ctx: &Ctx<
     }
     let [first, others @ ..] = targets.as_slice() else { return Err("it has no target".to_owned()) };
     let asks = step.approve.as_ref().map(|a| format!(", when {} says yes", a.by)).unwrap_or_default();
-    let then = match others.len() {
-        0 => String::new(),
-        more => format!(", and when it is well there on {more} more"),
-    };
+    let then = Spread::and_then_on(others.len());
     Ok(format!("would run on {}{then}{asks}", named(first)))
 }
 
 fn targets_of<'a>(evaluator: &mut Evaluator, step: &RemedyStep, ctx: &Ctx<'a>) -> Result<Vec<&'a Ci>, String> {
-    let names = match (&step.target, &step.spread) {
-        (TargetSpec::About, _) => return Ok(vec![ctx.about.ok_or("there is no CI to act on")?]),
-        (TargetSpec::Computed(expr), None) => evaluator.target(*expr, ctx).map(|name| vec![name]),
-        (TargetSpec::Computed(expr), Some(_)) => evaluator.targets(*expr, ctx),
+    let TargetSpec::Computed(expr) = step.target else {
+        return Ok(vec![ctx.about.ok_or("there is no CI to act on")?]);
     };
-    cis_of(ctx.cmdb, &names.map_err(|why| why.to_string())?)
+    let names = evaluator.targets_of(step, expr, ctx).map_err(|why| why.to_string())?;
+    cis_of(ctx.cmdb, &names)
 }
 
 /// A CI with what rules tell apart.

@@ -72,6 +72,11 @@ impl Spread {
     /// More targets than this are refused as a whole; none is left out silently.
     pub const MAX_TARGETS: usize = 100;
 
+    /// For people: that it does not end with the first target. Nothing where it does.
+    pub fn and_then_on(ahead: usize) -> String {
+        if ahead == 0 { String::new() } else { format!(", and when it is well there on {ahead} more") }
+    }
+
     /// How many of `total` targets are reached after the next wave, where the waves so far reached `done`.
     pub fn reach(&self, done: usize, total: usize) -> usize {
         let size = |wave: &Wave| match wave {

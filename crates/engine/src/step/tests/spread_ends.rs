@@ -316,13 +316,7 @@ fn what_left_after_it_was_withdrawn_is_waited_for() {
     w.report_of("h-04", R::Started).report_of("h-05", R::Started).report_of("h-04", R::Failed);
     w.report_of("h-06", R::Started);
     rep(&mut w, "clean", "h-05", R::Succeeded);
-    if count(&w, "reboot", R::Pending) > 0 {
-        for host in &HOSTS[..5] {
-            rep(&mut w, "reboot", host, R::Started);
-            rep(&mut w, "reboot", host, R::Succeeded);
-        }
-    }
-    assert_eq!(count(&w, "grow", R::Pending), 0, "h-06 may still act");
+    assert_eq!((count(&w, "reboot", R::Pending), count(&w, "grow", R::Pending)), (0, 0), "h-06 may still act");
     rep(&mut w, "clean", "h-06", R::Succeeded);
     assert_eq!(count(&w, "reboot", R::Pending), 6);
 }
